@@ -1,0 +1,5 @@
+//! Layers: each wraps a backend and is one.
+
+mod namespace;
+
+pub use namespace::Namespace;
