@@ -30,6 +30,7 @@ mod capabilities;
 mod clock;
 mod cursor;
 mod doc;
+mod doc_path;
 mod error;
 mod evaluate;
 mod ext;
