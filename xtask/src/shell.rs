@@ -1,0 +1,137 @@
+//! Running other programs.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+/// A task's answer; the error is a sentence.
+pub(crate) type Result<T = ()> = std::result::Result<T, String>;
+
+/// The root of the repository.
+pub(crate) fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+/// A program that is run in the root of the repository.
+pub(crate) struct Shell(Command);
+
+/// A cargo command, by the cargo that runs this.
+pub(crate) fn cargo<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> Shell {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    shell(cargo).args(arguments)
+}
+
+/// Any program.
+pub(crate) fn shell(program: impl AsRef<OsStr>) -> Shell {
+    let mut command = Command::new(program);
+    command.current_dir(root()).stdin(Stdio::null());
+    Shell(command)
+}
+
+impl Shell {
+    pub(crate) fn args<I: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = I>) -> Self {
+        self.0.args(arguments);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.0.env(name, value);
+        self
+    }
+
+    pub(crate) fn within(mut self, folder: impl AsRef<Path>) -> Self {
+        self.0.current_dir(folder);
+        self
+    }
+
+    /// Runs it and lets it talk to the terminal; it must succeed.
+    pub(crate) fn run(mut self) -> Result {
+        let line = self.announce();
+        let status = self.0.status();
+        check(&line, status)
+    }
+
+    /// Runs it, shows each line as it comes, and hands the lines on; answers
+    /// whether it succeeded.
+    pub(crate) fn watch(mut self, mut see: impl FnMut(&str)) -> Result<bool> {
+        let line = self.announce();
+        let cannot = |error: std::io::Error| format!("cannot run `{line}`: {error}");
+        // One pipe for both, so that the lines stay in order.
+        let (reader, writer) = std::io::pipe().map_err(cannot)?;
+        self.0
+            .stdout(writer.try_clone().map_err(cannot)?)
+            .stderr(writer);
+        if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+            self.0.env("CARGO_TERM_COLOR", "always");
+        }
+        let mut child = self.0.spawn().map_err(cannot)?;
+        // The command holds the writing ends; the pipe ends when all are gone.
+        drop(self);
+        for line in BufReader::new(reader).split(b'\n') {
+            let line = line.map_err(|error| error.to_string())?;
+            let line = String::from_utf8_lossy(&line);
+            eprintln!("{line}");
+            see(&without_colors(&line));
+        }
+        child
+            .wait()
+            .map(|status| status.success())
+            .map_err(|error| error.to_string())
+    }
+
+    /// Runs it without a word; answers whether it succeeded and all that it
+    /// said. `None` if there is no such program.
+    pub(crate) fn ask(mut self) -> Option<(bool, String)> {
+        let output = self.0.output().ok()?;
+        let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
+        said.push_str(&String::from_utf8_lossy(&output.stderr));
+        Some((output.status.success(), said))
+    }
+
+    fn announce(&self) -> String {
+        let program = Path::new(self.0.get_program())
+            .file_name()
+            .unwrap_or_default();
+        let words: Vec<_> = std::iter::once(program)
+            .chain(self.0.get_args())
+            .map(|word| word.to_string_lossy())
+            .collect();
+        let line = words.join(" ");
+        eprintln!("\n$ {line}");
+        line
+    }
+}
+
+fn check(line: &str, status: std::io::Result<ExitStatus>) -> Result {
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err(format!("`{line}` failed; its output stands above")),
+        Err(error) => Err(format!("cannot run `{line}`: {error}")),
+    }
+}
+
+/// The text without the escape sequences of a terminal.
+fn without_colors(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line.chars();
+    while let Some(character) = rest.next() {
+        if character == '\u{1b}' {
+            let _sequence = rest.by_ref().find(char::is_ascii_alphabetic);
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
+
+/// A file of the repository as text.
+pub(crate) fn read(path: impl AsRef<Path>) -> Result<String> {
+    let path = root().join(path);
+    let mut text = String::new();
+    std::fs::File::open(&path)
+        .and_then(|mut file| file.read_to_string(&mut text))
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    Ok(text)
+}

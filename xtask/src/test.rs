@@ -1,0 +1,139 @@
+//! `test`: everything that can fail.
+
+use std::fmt;
+
+use crate::shell::{Result, cargo, root};
+
+/// Runs the doctests, then all others, and sums them up at the end. Arguments
+/// choose tests by parts of their names; doctests are left out then.
+pub(crate) fn run(filters: &[String]) -> Result {
+    let mut sound = true;
+    let mut doctests = Count::default();
+    if filters.is_empty() {
+        sound &= cargo(["test", "--workspace", "--all-features", "--doc"])
+            .watch(|line| doctests.see_cargo(line))?;
+    }
+
+    let mut tests = Count::default();
+    let has_nextest = cargo(["nextest", "--version"])
+        .ask()
+        .is_some_and(|(worked, _)| worked);
+    for workspace in workspaces()? {
+        let all = [
+            "--workspace",
+            "--all-features",
+            "--lib",
+            "--bins",
+            "--tests",
+            "--examples",
+        ];
+        // No process a test: it keeps one runner from hiding what the other shows.
+        let run = if has_nextest {
+            cargo(["nextest", "run", "--no-fail-fast", "--no-tests", "pass"])
+        } else {
+            cargo(["test", "--no-fail-fast"])
+        };
+        let run = run.args(all).args(filters).within(&workspace);
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| root().join("target").into());
+        sound &= run.env("CARGO_TARGET_DIR", target).watch(|line| {
+            if has_nextest {
+                tests.see_nextest(line);
+            } else {
+                tests.see_cargo(line);
+            }
+        })?;
+    }
+
+    eprintln!("\ndoctests: {doctests}\ntests:    {tests}");
+    if sound && doctests.failed == 0 && tests.failed == 0 {
+        Ok(())
+    } else {
+        Err("not all tests passed; what failed stands above".into())
+    }
+}
+
+/// The main workspace, and crates that stand alone to show that one can.
+fn workspaces() -> Result<Vec<std::path::PathBuf>> {
+    let mut all = vec![root()];
+    let alone = root().join("examples");
+    for entry in std::fs::read_dir(alone).into_iter().flatten().flatten() {
+        let manifest = entry.path().join("Cargo.toml");
+        let is_root = std::fs::read_to_string(manifest)
+            .is_ok_and(|text| text.lines().any(|line| line.trim() == "[workspace]"));
+        if is_root {
+            all.push(entry.path());
+        }
+    }
+    Ok(all)
+}
+
+#[derive(Default)]
+struct Count {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl Count {
+    /// `test result: ok. 3 passed; 0 failed; 1 ignored; …`
+    fn see_cargo(&mut self, line: &str) {
+        let Some((_, counts)) = line.split_once("test result: ") else {
+            return;
+        };
+        self.passed += before(counts, "passed");
+        self.failed += before(counts, "failed");
+        self.skipped += before(counts, "ignored");
+    }
+
+    /// `Summary [ 0.1s] 9 tests run: 8 passed (1 slow), 1 failed, 2 skipped`
+    fn see_nextest(&mut self, line: &str) {
+        let Some((_, counts)) = line
+            .split_once("Summary [")
+            .and_then(|(_, rest)| rest.split_once("run:"))
+        else {
+            return;
+        };
+        self.passed += before(counts, "passed");
+        self.failed +=
+            before(counts, "failed") + before(counts, "timed out") + before(counts, "exec failed");
+        self.skipped += before(counts, "skipped");
+    }
+}
+
+/// The number that stands before a word.
+fn before(text: &str, word: &str) -> u64 {
+    let number = text
+        .split([',', ';', '.', '('])
+        .find_map(|part| part.trim().strip_suffix(word)?.trim().parse().ok());
+    number.unwrap_or(0)
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} passed, {} failed, {} skipped",
+            self.passed, self.failed, self.skipped
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summaries_of_both_runners_are_understood() {
+        let mut count = Count::default();
+        count.see_cargo(
+            "test result: FAILED. 3 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out",
+        );
+        count.see_nextest(
+            "     Summary [   0.123s] 9 tests run: 7 passed (1 slow), 2 failed, 1 skipped",
+        );
+        count.see_nextest("     Summary [   0.123s] 1 test run: 1 passed, 0 skipped");
+        count.see_cargo("running 5 tests");
+        assert_eq!((count.passed, count.failed, count.skipped), (11, 3, 3));
+    }
+}

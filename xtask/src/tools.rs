@@ -1,0 +1,79 @@
+//! The tools that tasks need, each at one version, outside of the clone.
+
+use std::path::PathBuf;
+
+use crate::shell::{Result, cargo, shell};
+
+/// A program from crates.io.
+pub(crate) struct Tool {
+    package: &'static str,
+    version: &'static str,
+}
+
+pub(crate) const DENY: Tool = Tool {
+    package: "cargo-deny",
+    version: "0.20.2",
+};
+
+pub(crate) const FUZZ: Tool = Tool {
+    package: "cargo-fuzz",
+    version: "0.13.2",
+};
+
+impl Tool {
+    /// Where it stands, installed now if it is not there in this version.
+    pub(crate) fn path(&self) -> Result<PathBuf> {
+        let cache = cache()?;
+        let path = cache.join("bin").join(self.package);
+        if self.is(&path) {
+            return Ok(path);
+        }
+        eprintln!(
+            "{} {} goes to {}; this happens once",
+            self.package,
+            self.version,
+            cache.display()
+        );
+        cargo([
+            "install",
+            "--locked",
+            "--force",
+            self.package,
+            "--version",
+            self.version,
+            "--root",
+        ])
+        .args([&cache])
+        // A tool that runs for seconds need not be optimised for minutes.
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+        .env("CARGO_TARGET_DIR", cache.join("target"))
+        .run()?;
+        // What it was built from is not needed again; failing to tidy is fine.
+        let _tidied = std::fs::remove_dir_all(cache.join("target"));
+        Ok(path)
+    }
+
+    fn is(&self, path: &PathBuf) -> bool {
+        shell(path)
+            .args(["--version"])
+            .ask()
+            .is_some_and(|(worked, said)| {
+                worked && said.split_whitespace().any(|word| word == self.version)
+            })
+    }
+}
+
+/// `$XDG_CACHE_HOME/holdall/tools`, as a rule `~/.cache/holdall/tools`.
+fn cache() -> Result<PathBuf> {
+    let folder = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    folder("XDG_CACHE_HOME")
+        .or_else(|| Some(folder("HOME")?.join(".cache")))
+        .map(|cache| cache.join("holdall/tools"))
+        .ok_or_else(|| "tools need a folder; set HOME or XDG_CACHE_HOME".into())
+}
