@@ -45,7 +45,12 @@ impl Doc {
     /// # Errors
     /// `Invalid`, naming the path and the rule; `TooLarge` above 1 MiB.
     pub fn parse(text: impl Into<Bytes>) -> Result<Self> {
-        let bytes = text.into();
+        Self::parse_nested(text.into(), MAX_DEPTH)
+    }
+
+    /// The same with another limit of nesting: a filter holds values that are
+    /// as deep as a doc, below its own levels.
+    pub(crate) fn parse_nested(bytes: Bytes, max_depth: usize) -> Result<Self> {
         if bytes.len() > MAX_DOC {
             return Err(Error::too_large(format!(
                 "the doc has {} bytes; the limit is {MAX_DOC}. Put what is not queried into the body",
@@ -54,7 +59,7 @@ impl Doc {
         }
         let text = std::str::from_utf8(&bytes)
             .map_err(|error| Error::invalid("the doc is not valid UTF-8").because(error))?;
-        let compact = match json::check(text) {
+        let compact = match json::check(text, max_depth) {
             Ok(std::borrow::Cow::Borrowed(_)) => None,
             Ok(std::borrow::Cow::Owned(compact)) => Some(compact),
             Err(flaw) => {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::doc::MAX_DEPTH;
 use crate::path::EntryField;
 use crate::value::{Type, compare, equal};
 use crate::{Entry, Error, Key, Path, Result, Timestamp, Value, Version, words, words_of};
@@ -10,7 +11,12 @@ use crate::{Entry, Error, Key, Path, Result, Timestamp, Value, Version, words, w
 pub const MAX_FILTER_TESTS: usize = 10_000;
 
 /// The most levels of `and`, `or` and `not`.
-pub const MAX_FILTER_DEPTH: usize = 32;
+pub const MAX_FILTER_DEPTH: usize = 30;
+
+/// The most levels of a filter's JSON form: two for each of its own (an object
+/// and a list), three for a test with a list, and those of a value. serde_json
+/// reads 127, so this is what [`MAX_FILTER_DEPTH`] has to leave room for.
+pub(crate) const MAX_FILTER_NESTING: usize = 2 * MAX_FILTER_DEPTH + 3 + MAX_DEPTH;
 
 /// Says which items a query is about.
 ///
@@ -118,6 +124,16 @@ impl Test {
         Ok(Self::Match(Match { text, words }))
     }
 
+    fn check_values(&self, path: &Path) -> Result<()> {
+        let why = match self {
+            Self::StartsWith(text) if text.contains('\0') => Some(ZERO),
+            _ => self.values().iter().find_map(|value| flaw_of(value, 0)),
+        };
+        why.map_or(Ok(()), |why| {
+            Err(Error::invalid(format!("the value for {path} {why}")))
+        })
+    }
+
     fn values(&self) -> &[Value] {
         match self {
             Self::Eq(value)
@@ -161,8 +177,10 @@ impl Filter {
     ///
     /// # Errors
     /// `Invalid` if the test does not go with the path: times need RFC 3339 or
-    /// microseconds, versions are only tested for equality.
+    /// microseconds, versions are only tested for equality. `Invalid` too for a
+    /// value that no doc can hold: with U+0000, or deeper than 64 levels.
     pub fn test(path: Path, mut test: Test) -> Result<Self> {
+        test.check_values(&path)?;
         if let Path::Entry(field) = path {
             check_entry_test(field, &mut test)?;
         }
@@ -186,7 +204,7 @@ impl Filter {
     /// All of these.
     ///
     /// # Errors
-    /// `TooLarge` beyond 10,000 tests or 32 levels.
+    /// `TooLarge` beyond 10,000 tests or 30 levels.
     pub fn and(parts: Vec<Self>) -> Result<Self> {
         Self::group(parts, Node::And)
     }
@@ -194,7 +212,7 @@ impl Filter {
     /// Any of these.
     ///
     /// # Errors
-    /// `TooLarge` beyond 10,000 tests or 32 levels.
+    /// `TooLarge` beyond 10,000 tests or 30 levels.
     pub fn or(parts: Vec<Self>) -> Result<Self> {
         Self::group(parts, Node::Or)
     }
@@ -202,7 +220,7 @@ impl Filter {
     /// The opposite.
     ///
     /// # Errors
-    /// `TooLarge` beyond 32 levels.
+    /// `TooLarge` beyond 30 levels.
     #[allow(clippy::should_implement_trait, reason = "it can fail")]
     pub fn not(self) -> Result<Self> {
         let (tests, depth) = (self.tests, self.depth + 1);
@@ -348,6 +366,27 @@ impl<'a> Subject<'a> {
     }
 }
 
+const ZERO: &str = "holds U+0000, which no doc can hold";
+
+/// Why no doc can hold a value, if none can.
+fn flaw_of(value: &Value, depth: usize) -> Option<&'static str> {
+    let is_deep = depth >= MAX_DEPTH;
+    match value {
+        Value::String(text) => text.contains('\0').then_some(ZERO),
+        Value::Array(_) | Value::Object(_) if is_deep => {
+            Some("is nested deeper than 64 levels, which no doc can be")
+        }
+        Value::Array(elements) => elements
+            .iter()
+            .find_map(|element| flaw_of(element, depth + 1)),
+        Value::Object(members) => members.iter().find_map(|(name, value)| {
+            let zero = name.contains('\0').then_some(ZERO);
+            zero.or_else(|| flaw_of(value, depth + 1))
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
+}
+
 /// Checks a test of an entry field and brings its values into the form that
 /// [`Subject::at`] gives.
 fn check_entry_test(field: EntryField, test: &mut Test) -> Result<()> {
@@ -487,5 +526,29 @@ mod tests {
             filter = filter.not().unwrap();
         }
         assert!(filter.not().is_err());
+    }
+
+    /// Found by the fuzzer: a filter that was read was written deeper than it
+    /// may be read, so that it could not be sent to another process.
+    #[test]
+    fn the_deepest_filter_is_written_and_read() {
+        let deep = |levels| (1..levels).fold(json!([]), |inner, _| json!([inner]));
+        let test = |value| Filter::test(Path::member("a"), Test::In(vec![value]));
+        let mut filter = test(deep(MAX_DEPTH)).unwrap();
+        assert!(test(deep(MAX_DEPTH + 1)).is_err());
+        for _ in 0..MAX_FILTER_DEPTH {
+            filter = Filter::or(vec![filter]).unwrap();
+        }
+        let again = Filter::parse(&filter.to_json().to_string()).unwrap();
+        assert_eq!(again, filter);
+    }
+
+    /// The encoding of values ends strings with a zero byte.
+    #[test]
+    fn a_value_that_no_doc_can_hold_is_refused() {
+        for value in [json!("a\0"), json!([{"a": "\0"}]), json!({"\0": 1})] {
+            assert!(Filter::eq("a", value.clone()).is_err(), "{value}");
+        }
+        assert!(Filter::test(Path::member("a"), Test::StartsWith("\0".into())).is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, json};
 
-use crate::filter::{Node, Test};
+use crate::filter::{MAX_FILTER_NESTING, Node, Test};
 use crate::path::EntryField;
 use crate::{Doc, Error, Filter, Path, Result, Timestamp, Value};
 
@@ -26,7 +26,7 @@ impl Filter {
     pub fn parse(text: &str) -> Result<Self> {
         // The rules for docs hold for filters too: they catch a name that
         // stands twice and a number that would be rounded.
-        let value = Doc::parse(text.to_owned())
+        let value = Doc::parse_nested(text.to_owned().into(), MAX_FILTER_NESTING)
             .map_err(|error| {
                 let message = error
                     .message()

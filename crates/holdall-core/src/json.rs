@@ -7,8 +7,6 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use crate::doc::MAX_DEPTH;
-
 /// What is wrong with a text, and where: a path in a doc, or a byte.
 #[derive(Debug)]
 pub(crate) struct Flaw {
@@ -16,11 +14,13 @@ pub(crate) struct Flaw {
     pub(crate) why: String,
 }
 
-/// Checks a doc's text and answers it without white space between tokens.
-pub(crate) fn check(text: &str) -> Result<Cow<'_, str>, Flaw> {
+/// Checks the text of an object, nested so deep at most, and answers it without
+/// white space between tokens.
+pub(crate) fn check(text: &str, max_depth: usize) -> Result<Cow<'_, str>, Flaw> {
     let mut scanner = Scanner {
         text,
         at: 0,
+        max_depth,
         path: Vec::new(),
         blanks: false,
     };
@@ -55,6 +55,7 @@ enum Step<'a> {
 struct Scanner<'a> {
     text: &'a str,
     at: usize,
+    max_depth: usize,
     path: Vec<Step<'a>>,
     blanks: bool,
 }
@@ -117,8 +118,11 @@ impl<'a> Scanner<'a> {
     }
 
     fn deeper(&self, depth: usize) -> Check {
-        if depth > MAX_DEPTH {
-            return Err(format!("it is nested deeper than {MAX_DEPTH} levels"));
+        if depth > self.max_depth {
+            return Err(format!(
+                "it is nested deeper than {} levels",
+                self.max_depth
+            ));
         }
         Ok(())
     }
@@ -357,6 +361,11 @@ fn without_blanks(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doc::MAX_DEPTH;
+
+    fn check(text: &str) -> Result<Cow<'_, str>, Flaw> {
+        super::check(text, MAX_DEPTH)
+    }
 
     fn why(text: &str) -> (String, String) {
         let flaw = check(text).expect_err(text);
