@@ -78,8 +78,8 @@ impl Path {
     /// Reads the text form.
     ///
     /// # Errors
-    /// `Invalid` if a segment is empty, a backslash ends the text, a `$` field
-    /// is unknown, or there are more than 64 segments.
+    /// `Invalid` if a segment is empty, a backslash ends the text, it holds
+    /// U+0000, a `$` field is unknown, or there are more than 64 segments.
     pub fn parse(text: &str) -> Result<Self> {
         let refuse = |why: String| {
             Err(Error::invalid(format!(
@@ -88,6 +88,9 @@ impl Path {
         };
         if text == DOC {
             return Ok(Self::Doc(Vec::new()));
+        }
+        if text.contains('\0') {
+            return refuse("it holds U+0000".into());
         }
         if text.starts_with('$') {
             return match EntryField::ALL
@@ -114,7 +117,6 @@ impl Path {
                     Some(escaped) => escaped,
                     None => return refuse("a backslash stands at its end".into()),
                 },
-                '\0' => return refuse("it holds U+0000".into()),
                 other => other,
             };
             if let Some(last) = segments.last_mut() {
@@ -202,7 +204,7 @@ mod tests {
         }
         // Escapes that are not needed are read, and not written.
         assert_eq!(Path::parse(r"\a").unwrap().to_string(), "a");
-        for text in ["", ".", "a.", ".a", "a..b", "$nope", "\\", "a\0b"] {
+        for text in ["", ".", "a.", ".a", "a..b", "$nope", "\\", "a\0b", "a\\\0"] {
             assert!(Path::parse(text).is_err(), "{text:?}");
         }
         assert!(Path::parse(&vec!["a"; 64].join(".")).is_ok());
