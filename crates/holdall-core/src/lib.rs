@@ -28,6 +28,8 @@ mod batch;
 mod body;
 mod capabilities;
 mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod cursor;
 mod doc;
 mod doc_path;

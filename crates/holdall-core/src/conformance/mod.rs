@@ -1,0 +1,47 @@
+//! The conformance suite: shows that a backend keeps the promises of
+//! [`Backend`](crate::Backend).
+//!
+//! Every case has a name, and the promise that it shows in words; both stand
+//! in the report, so that a failure says what is broken. Cases that need what
+//! a backend does not declare are listed as not claimed, never left out.
+//!
+//! A backend joins with a test binary of its own (`harness = false` in
+//! `Cargo.toml`):
+//!
+//! ```no_run
+//! use holdall_core::MemoryBackend;
+//! use holdall_core::conformance::{Target, main_for_tests};
+//!
+//! fn main() -> std::process::ExitCode {
+//!     main_for_tests(Target::new("memory:", |_| async { Ok(MemoryBackend::new().into()) }))
+//! }
+//! ```
+//!
+//! or is handed to [`run`], which answers a [`Report`].
+
+#[macro_use]
+mod case;
+mod context;
+mod harness;
+mod helpers;
+mod report;
+mod runner;
+mod target;
+
+mod atomic;
+mod conditions;
+
+pub use case::{Case, Check, Failure, Need};
+pub use context::Context;
+pub use harness::{main_for_tests, main_with};
+pub use report::{CaseResult, Report, Status};
+pub use runner::{Options, run, run_cases};
+pub use target::Target;
+
+/// All cases, in the order in which a report lists them.
+pub fn cases() -> Vec<Case> {
+    [atomic::cases(), conditions::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
