@@ -4,10 +4,15 @@ use std::fmt;
 
 use data_encoding::BASE64URL_NOPAD;
 
+use crate::sort_key::{sort_key_or_missing, value_of_sort_key};
 use crate::{Error, Key, Query, Result};
 
-/// The most bytes of a cursor's content.
+/// The most bytes of a cursor's content: the values that an item is sorted by,
+/// its key, and what frames them.
 const MAX_CURSOR: usize = 64 * 1024;
+
+/// The check at the end of the content.
+const CHECK: usize = 4;
 
 const FORMAT: u8 = 1;
 
@@ -25,12 +30,35 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    pub(crate) fn new(query: &Query, values: Vec<Vec<u8>>, key: Key) -> Self {
-        Self {
+    /// # Errors
+    /// `TooLarge` if the values are so long that the text could not be read.
+    pub(crate) fn new(query: &Query, values: Vec<Vec<u8>>, key: Key) -> Result<Self> {
+        let cursor = Self {
             query: fingerprint(query),
             values,
             key,
+        };
+        let size = cursor.content().len();
+        if size > MAX_CURSOR {
+            return Err(Error::too_large(format!(
+                "the cursor would take {size} bytes; the limit is {MAX_CURSOR}. \
+                 Sort by values that are shorter"
+            )));
         }
+        Ok(cursor)
+    }
+
+    fn content(&self) -> Vec<u8> {
+        let mut content = vec![FORMAT];
+        content.extend_from_slice(&self.query);
+        content.push(u8::try_from(self.values.len()).unwrap_or(u8::MAX));
+        for value in &self.values {
+            content
+                .extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes());
+            content.extend_from_slice(value);
+        }
+        content.extend_from_slice(self.key.as_str().as_bytes());
+        content
     }
 
     /// The encoded values that the item was sorted by, one for each sort.
@@ -59,13 +87,13 @@ impl Cursor {
     pub fn parse(text: &str) -> Result<Self> {
         let damaged =
             || Error::invalid("this is not a cursor, or not all of one; start without it");
-        if text.len() > MAX_CURSOR * 2 {
+        if text.len() > BASE64URL_NOPAD.encode_len(MAX_CURSOR + CHECK) {
             return Err(damaged());
         }
         let bytes = BASE64URL_NOPAD
             .decode(text.as_bytes())
             .map_err(|_| damaged())?;
-        let (content, check) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;
+        let (content, check) = bytes.split_last_chunk::<CHECK>().ok_or_else(damaged)?;
         if *check != checksum(content) {
             return Err(damaged());
         }
@@ -85,6 +113,11 @@ fn read(content: &[u8]) -> Option<Cursor> {
         let (len, tail) = rest.split_first_chunk::<4>()?;
         let (value, tail) =
             tail.split_at_checked(usize::try_from(u32::from_be_bytes(*len)).ok()?)?;
+        // Backends decode it, and compare it with what they encode.
+        let decoded = value_of_sort_key(value).ok()?;
+        if sort_key_or_missing(decoded.as_ref()) != value {
+            return None;
+        }
         values.push(value.to_vec());
         rest = tail;
     }
@@ -107,7 +140,7 @@ fn fingerprint(query: &Query) -> [u8; 8] {
     first(&hasher)
 }
 
-fn checksum(content: &[u8]) -> [u8; 4] {
+fn checksum(content: &[u8]) -> [u8; CHECK] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(content);
     first(&hasher)
@@ -121,15 +154,7 @@ fn first<const N: usize>(hasher: &blake3::Hasher) -> [u8; N] {
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut content = vec![FORMAT];
-        content.extend_from_slice(&self.query);
-        content.push(u8::try_from(self.values.len()).unwrap_or(u8::MAX));
-        for value in &self.values {
-            content
-                .extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes());
-            content.extend_from_slice(value);
-        }
-        content.extend_from_slice(self.key.as_str().as_bytes());
+        let mut content = self.content();
         let check = checksum(&content);
         content.extend_from_slice(&check);
         f.write_str(&BASE64URL_NOPAD.encode(&content))
@@ -154,10 +179,14 @@ mod tests {
     use super::*;
     use crate::{Filter, Sort};
 
+    fn made(query: &Query, values: Vec<Vec<u8>>) -> Result<Cursor> {
+        Cursor::new(query, values, Key::new("k").unwrap())
+    }
+
     #[test]
     fn a_cursor_belongs_to_its_query_and_shows_damage() {
         let query = Query::new(Filter::eq("a", 1).unwrap()).sort(Sort::parse("b:desc").unwrap());
-        let cursor = Cursor::new(&query, vec![vec![0x40, b'x', 0]], Key::new("k").unwrap());
+        let cursor = made(&query, vec![vec![0x40, b'x', 0]]).unwrap();
         let text = cursor.to_string();
         assert_eq!(Cursor::parse(&text).unwrap(), cursor);
         assert!(query.clone().after(cursor.clone()).validate().is_ok());
@@ -176,6 +205,30 @@ mod tests {
                 Cursor::parse(std::str::from_utf8(&damaged).unwrap()).is_err(),
                 "{at}"
             );
+        }
+    }
+
+    /// A cursor used to be written at any length, and then not be read.
+    #[test]
+    fn a_cursor_that_is_made_can_be_read() {
+        let query = Query::default().sort(Sort::parse("a").unwrap());
+        let frame = 1 + 8 + 1 + 4 + 1;
+        let value = |bytes: usize| {
+            let text = "x".repeat(bytes - 2);
+            vec![[b"\x40", text.as_bytes(), b"\0"].concat()]
+        };
+        let cursor = made(&query, value(MAX_CURSOR - frame)).unwrap();
+        assert_eq!(Cursor::parse(&cursor.to_string()).unwrap(), cursor);
+        let error = made(&query, value(MAX_CURSOR - frame + 1)).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::TooLarge);
+    }
+
+    #[test]
+    fn a_value_that_is_no_encoding_is_refused() {
+        let query = Query::default().sort(Sort::parse("a").unwrap());
+        for value in [&[][..], &[0x99], &[0x40, b'a'], &[0x10, 0x10]] {
+            let forged = made(&query, vec![value.to_vec()]).unwrap();
+            assert!(Cursor::parse(&forged.to_string()).is_err(), "{value:?}");
         }
     }
 }

@@ -140,7 +140,8 @@ impl Query {
     /// The cursor behind an item that this query returned.
     ///
     /// # Errors
-    /// `Invalid` if the query sorts by the doc and the item came without it.
+    /// `Invalid` if the query sorts by the doc and the item came without it;
+    /// `TooLarge` if the values that it is sorted by take more than 64 KiB.
     pub fn cursor(&self, item: &Item) -> Result<Cursor> {
         let doc = if self.sorts_by_doc() {
             item.doc()?.value()?
@@ -152,11 +153,7 @@ impl Query {
             entry: &item.entry,
             doc: &doc,
         };
-        Ok(Cursor::new(
-            self,
-            self.sort_values(&subject),
-            item.key.clone(),
-        ))
+        Cursor::new(self, self.sort_values(&subject), item.key.clone())
     }
 
     /// The encoded values that an item is sorted by, one for each sort.
