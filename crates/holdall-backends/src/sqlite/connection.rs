@@ -1,0 +1,95 @@
+//! Opens connections to the file.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, Result};
+
+use super::functions;
+use super::options::{SqliteOptions, Synchronous};
+
+/// The WAL is copied into the file when it has so many pages (16 MiB).
+const CHECKPOINT_PAGES: u32 = 4096;
+
+/// A WAL that grew larger than this is cut after a checkpoint.
+const WAL_BYTES: u32 = 64 * 1024 * 1024;
+
+/// Statements that a connection keeps prepared.
+const STATEMENTS: usize = 256;
+
+/// Opens a connection, without touching the file.
+pub(super) fn open(options: &SqliteOptions) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let connection = Connection::open_with_flags(&options.path, flags)?;
+    connection.busy_timeout(options.busy_timeout)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Nothing in a file from elsewhere gets to run or to change the schema.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    functions::register(&connection)?;
+    Ok(connection)
+}
+
+/// Prepares a connection to write.
+pub(super) fn for_writing(connection: &Connection, options: &SqliteOptions) -> Result<()> {
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    let synchronous = match options.synchronous {
+        Synchronous::Full => "full",
+        Synchronous::Normal => "normal",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
+    Ok(())
+}
+
+/// A connection that reads, and can be told to give up after a while.
+#[derive(Debug)]
+pub(super) struct ReadConnection {
+    pub(super) connection: Connection,
+    start: Instant,
+    /// Nanoseconds after `start`; 0 for no limit.
+    deadline: Arc<AtomicU64>,
+}
+
+/// Steps of SQLite's machine between two looks at the clock.
+const STEPS: i32 = 200;
+
+impl ReadConnection {
+    pub(super) fn open(options: &SqliteOptions) -> Result<Self> {
+        let mut connection = open(options)?;
+        connection.pragma_update(None, "query_only", true)?;
+        let start = Instant::now();
+        let deadline = Arc::new(AtomicU64::new(0));
+        let shared = deadline.clone();
+        let late = move || {
+            let deadline = shared.load(Ordering::Relaxed);
+            deadline != 0 && nanos(start) > deadline
+        };
+        connection.progress_handler(STEPS, Some(late))?;
+        Ok(Self {
+            connection,
+            start,
+            deadline,
+        })
+    }
+
+    /// Runs a read that is interrupted if it takes longer.
+    pub(super) fn within<T>(&self, time: Duration, read: impl FnOnce(&Connection) -> T) -> T {
+        let most = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.deadline
+            .store(nanos(self.start).saturating_add(most), Ordering::Relaxed);
+        let result = read(&self.connection);
+        self.deadline.store(0, Ordering::Relaxed);
+        result
+    }
+}
+
+fn nanos(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,603 @@
+//! Answers scans and queries, a page at a time.
+
+use std::collections::VecDeque;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use holdall_core::{
+    CollectionName, EntryField, Error, Filter, Group, Item, ItemStream, Key, MAX_GROUPS, Parts,
+    Path, Query, Result, Scan, Sort, Value, too_many_groups, value_of_sort_key,
+};
+use rusqlite::types::{Value as Sql, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+
+use super::catalogue::{Table, columns};
+use super::indexes::{self, expression};
+use super::plan::{self, Clause, Position, Segment};
+use super::readers::ReadError;
+use super::rows::{Stored, shape, stored, text};
+use super::{Shared, bodies};
+
+/// The most rows of a page.
+const PAGE_ROWS: u64 = 512;
+
+/// A page ends when its docs and bodies pass this many bytes.
+const PAGE_BYTES: usize = 1024 * 1024;
+
+/// The most items that are sorted without an index.
+const MAX_SORTED: usize = 8_000_000;
+
+/// Reads items in key order.
+pub(super) fn scan(shared: Arc<Shared>, collection: CollectionName, scan: Scan) -> ItemStream {
+    let Some((low, high)) = scan.bounds() else {
+        return stream::empty().boxed();
+    };
+    let mut clauses = Vec::new();
+    let mut edge = |operator: &str, edge: String| {
+        clauses.push(Clause {
+            sql: format!("key {operator} ?"),
+            values: vec![Sql::Text(edge)],
+        });
+    };
+    match low {
+        Bound::Included(key) if key.is_empty() => {}
+        Bound::Included(key) => edge(">=", key),
+        Bound::Excluded(key) => edge(">", key),
+        Bound::Unbounded => {}
+    }
+    match high {
+        Bound::Included(key) => edge("<=", key),
+        Bound::Excluded(key) => edge("<", key),
+        Bound::Unbounded => {}
+    }
+    let mut query = Query {
+        limit: scan.limit,
+        parts: scan.parts,
+        ..Query::default()
+    };
+    if scan.reverse {
+        query = query.sort(Sort::by(Path::Entry(EntryField::Key)).descending());
+    }
+    Answer::new(shared, collection, query, clauses).items()
+}
+
+/// Answers a query.
+pub(super) fn query(shared: Arc<Shared>, collection: CollectionName, query: Query) -> ItemStream {
+    if let Err(error) = query.validate() {
+        return stream::once(async { Err(error) }).boxed();
+    }
+    Answer::new(shared, collection, query, Vec::new()).items()
+}
+
+/// A query that is being answered.
+struct Answer {
+    shared: Arc<Shared>,
+    collection: CollectionName,
+    query: Arc<Query>,
+    /// Conditions beside the filter.
+    clauses: Arc<Vec<Clause>>,
+    left: u64,
+    skip: u64,
+    state: State,
+}
+
+#[derive(Clone)]
+enum State {
+    /// Nothing was read yet.
+    Start,
+    /// An index gives the order; goes on in the first segment, behind a
+    /// position if there is one.
+    Ordered {
+        segments: VecDeque<Segment>,
+        position: Option<Position>,
+    },
+    /// The order was made once; these rows are left.
+    Sorted {
+        rows: Arc<Vec<i64>>,
+        next: usize,
+    },
+    End,
+}
+
+/// A page, and how to go on.
+struct Page {
+    found: Vec<Stored>,
+    skipped: u64,
+    state: State,
+}
+
+impl Answer {
+    fn new(
+        shared: Arc<Shared>,
+        collection: CollectionName,
+        query: Query,
+        clauses: Vec<Clause>,
+    ) -> Self {
+        Self {
+            shared,
+            collection,
+            left: query.limit.unwrap_or(u64::MAX),
+            skip: query.offset,
+            query: Arc::new(query),
+            clauses: Arc::new(clauses),
+            state: State::Start,
+        }
+    }
+
+    fn items(self) -> ItemStream {
+        let pages = stream::try_unfold(self, |mut answer| async move {
+            let page = answer.page().await?;
+            Ok::<_, Error>(page.map(|items| (stream::iter(items.into_iter().map(Ok)), answer)))
+        });
+        pages.try_flatten().boxed()
+    }
+
+    /// The next items; `None` at the end.
+    async fn page(&mut self) -> Result<Option<Vec<Item>>> {
+        while self.left > 0 && !matches!(self.state, State::End) {
+            let turn = self.turn();
+            let collection = self.collection.clone();
+            let page = self
+                .shared
+                .readers
+                .read(move |connection| turn.read(connection))
+                .await;
+            let page = page.map_err(|error| error.at(&collection, None))?;
+            self.state = page.state;
+            self.skip -= page.skipped;
+            self.left -= page.found.len() as u64;
+            if !page.found.is_empty() {
+                return Ok(Some(
+                    page.found
+                        .into_iter()
+                        .map(|stored| stored.into_item(&self.shared))
+                        .collect(),
+                ));
+            }
+        }
+        Ok(None)
+    }
+
+    fn turn(&self) -> Turn {
+        Turn {
+            shared: self.shared.clone(),
+            collection: self.collection.clone(),
+            query: self.query.clone(),
+            clauses: self.clauses.clone(),
+            left: self.left,
+            skip: self.skip,
+            state: self.state.clone(),
+        }
+    }
+}
+
+impl Stored {
+    /// The item, with a large body as a stream.
+    pub(super) fn into_item(self, shared: &Arc<Shared>) -> Item {
+        let Self { mut item, large } = self;
+        if let Some((id, range)) = large {
+            item.body = Some(bodies::body(
+                shared.clone(),
+                id,
+                range,
+                item.entry.size,
+                item.entry.digest,
+            ));
+        }
+        item
+    }
+}
+
+/// The reading of one page, in one transaction.
+struct Turn {
+    shared: Arc<Shared>,
+    collection: CollectionName,
+    query: Arc<Query>,
+    clauses: Arc<Vec<Clause>>,
+    left: u64,
+    skip: u64,
+    state: State,
+}
+
+impl Turn {
+    fn read(&self, connection: &Connection) -> Result<Page, ReadError> {
+        let snapshot = connection.unchecked_transaction()?;
+        let Some(table) = self.shared.catalogue.find(connection, &self.collection)? else {
+            return Ok(Page {
+                found: Vec::new(),
+                skipped: 0,
+                state: State::End,
+            });
+        };
+        let page = match &self.state {
+            State::Start => self.start(connection, &table),
+            State::Ordered { segments, position } => {
+                let clauses = self.filter(connection, &table)?;
+                self.ordered(
+                    connection,
+                    &table,
+                    clauses,
+                    segments.clone(),
+                    position.clone(),
+                )
+            }
+            State::Sorted { rows, next } => self.sorted(connection, &table, rows.clone(), *next),
+            State::End => Ok(Page {
+                found: Vec::new(),
+                skipped: 0,
+                state: State::End,
+            }),
+        };
+        snapshot.finish()?;
+        page
+    }
+
+    fn filter(&self, connection: &Connection, table: &Table) -> Result<Vec<Clause>, ReadError> {
+        let mut clauses = self.clauses.as_ref().clone();
+        if !self.query.filter.is_all() {
+            let declared = indexes::of(connection, table)?;
+            clauses.extend(plan::filter(&self.query.filter, &declared));
+        }
+        Ok(clauses)
+    }
+
+    fn start(&self, connection: &Connection, table: &Table) -> Result<Page, ReadError> {
+        let needs_indexes = !self.query.filter.is_all() || !self.query.sort.is_empty();
+        let declared = if needs_indexes {
+            indexes::of(connection, table)?
+        } else {
+            Arc::default()
+        };
+        let mut clauses = self.clauses.as_ref().clone();
+        clauses.extend(plan::filter(&self.query.filter, &declared));
+        let position = self.query.after.as_ref().map(Position::of).transpose()?;
+        if plan::has_order(&self.query, &declared) {
+            let mut segments = VecDeque::from(plan::segments(&self.query.sort));
+            if let Some(position) = &position {
+                let at = position.segment(&self.query.sort);
+                segments.retain({
+                    let mut reached = false;
+                    move |segment| {
+                        reached |= *segment == at;
+                        reached
+                    }
+                });
+            }
+            return self.ordered(connection, table, clauses, segments, position);
+        }
+        let rows = self.sort(connection, table, clauses, position.as_ref())?;
+        self.sorted(connection, table, Arc::new(rows), 0)
+    }
+
+    /// A page that an index gives in order.
+    fn ordered(
+        &self,
+        connection: &Connection,
+        table: &Table,
+        mut clauses: Vec<Clause>,
+        mut segments: VecDeque<Segment>,
+        position: Option<Position>,
+    ) -> Result<Page, ReadError> {
+        let Some(segment) = segments.front().copied() else {
+            return Ok(Page {
+                found: Vec::new(),
+                skipped: 0,
+                state: State::End,
+            });
+        };
+        clauses.extend(plan::in_segment(segment, &self.query.sort));
+        if let Some(position) = &position {
+            clauses.push(plan::behind(position, segment, &self.query)?);
+        }
+        let condition = Clause::all(clauses);
+        let limit = PAGE_ROWS.min(self.left.saturating_add(self.skip));
+        let sql = format!(
+            "SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT {limit}",
+            columns(self.query.parts),
+            table.quoted,
+            condition.sql,
+            plan::order(segment, &self.query)
+        );
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(condition.values))?;
+        let (mut found, mut skipped, mut bytes, mut last) = (Vec::new(), 0, 0, None);
+        let mut full = false;
+        while let Some(row) = rows.next()? {
+            if skipped < self.skip {
+                skipped += 1;
+                last = Some(text(row, 0)?.to_owned());
+            } else {
+                bytes += row_bytes(row);
+                found.push(stored(row, self.query.parts, None)?);
+            }
+            full = found.len() as u64 + skipped == limit || bytes >= PAGE_BYTES;
+            if full {
+                break;
+            }
+        }
+        drop(rows);
+        let last = found
+            .last()
+            .map(|stored| stored.item.key.as_str().to_owned())
+            .or(last);
+        let done = found.len() as u64 >= self.left;
+        let position = match last {
+            Some(key) if full && !done => Some(self.position(connection, table, key)?),
+            _ => {
+                segments.pop_front();
+                None
+            }
+        };
+        let state = if segments.is_empty() || done {
+            State::End
+        } else {
+            State::Ordered { segments, position }
+        };
+        Ok(Page {
+            found,
+            skipped,
+            state,
+        })
+    }
+
+    /// Where an item of this page stands in the order.
+    fn position(
+        &self,
+        connection: &Connection,
+        table: &Table,
+        key: String,
+    ) -> Result<Position, ReadError> {
+        let mut values = Vec::new();
+        for sort in &self.query.sort {
+            let column = expression(&sort.path).unwrap_or_else(|| "NULL".to_owned());
+            let sql = format!("SELECT {column} FROM {} WHERE key = ?1", table.quoted);
+            let value = connection
+                .prepare_cached(&sql)?
+                .query_row([&key], |row| row.get::<_, Sql>(0))
+                .optional()?;
+            values.push(encoded(&sort.path, value.unwrap_or(Sql::Null))?);
+        }
+        Ok(Position { values, key })
+    }
+
+    /// The ids of all rows of the answer, in order. They are sorted by SQLite,
+    /// which needs no more memory than it is allowed.
+    fn sort(
+        &self,
+        connection: &Connection,
+        table: &Table,
+        mut clauses: Vec<Clause>,
+        position: Option<&Position>,
+    ) -> Result<Vec<i64>, ReadError> {
+        if let Some(position) = position {
+            clauses.push(plan::behind(position, Segment::All, &self.query)?);
+        }
+        let condition = Clause::all(clauses);
+        let most = self
+            .left
+            .saturating_add(self.skip)
+            .min(MAX_SORTED as u64 + 1);
+        let sql = format!(
+            "SELECT id FROM {} WHERE {} ORDER BY {} LIMIT {most}",
+            table.quoted,
+            condition.sql,
+            plan::order(Segment::All, &self.query)
+        );
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(condition.values))?;
+        let (mut ids, mut skipped) = (Vec::new(), 0);
+        while let Some(row) = rows.next()? {
+            if skipped < self.skip {
+                skipped += 1;
+                continue;
+            }
+            ids.push(row.get(0)?);
+            if ids.len() > MAX_SORTED {
+                return Err(Error::too_large(format!(
+                    "more than {MAX_SORTED} items are to be sorted without an index; declare one on what you sort by"
+                ))
+                .into());
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The next rows of an order that was made before. Each is asked again
+    /// whether it matches, as it may have changed.
+    fn sorted(
+        &self,
+        connection: &Connection,
+        table: &Table,
+        ids: Arc<Vec<i64>>,
+        mut next: usize,
+    ) -> Result<Page, ReadError> {
+        let condition = Clause::all(self.filter(connection, table)?);
+        let sql = format!(
+            "SELECT {} FROM {} WHERE id = ? AND {}",
+            columns(self.query.parts),
+            table.quoted,
+            condition.sql
+        );
+        let mut statement = connection.prepare_cached(&sql)?;
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        while let Some(id) = ids.get(next)
+            && (found.len() as u64) < PAGE_ROWS.min(self.left)
+            && bytes < PAGE_BYTES
+        {
+            next += 1;
+            let values = std::iter::once(Sql::Integer(*id)).chain(condition.values.iter().cloned());
+            let mut rows = statement.query(params_from_iter(values))?;
+            if let Some(row) = rows.next()? {
+                bytes += row_bytes(row);
+                found.push(stored(row, self.query.parts, None)?);
+            }
+        }
+        let state = if next < ids.len() {
+            State::Sorted { rows: ids, next }
+        } else {
+            State::End
+        };
+        // What was skipped never became a row of the order.
+        Ok(Page {
+            found,
+            skipped: self.skip,
+            state,
+        })
+    }
+}
+
+/// What the doc and the body of a row weigh.
+fn row_bytes(row: &Row<'_>) -> usize {
+    let weigh = |column| match row.get_ref(column) {
+        Ok(ValueRef::Text(bytes) | ValueRef::Blob(bytes)) => bytes.len(),
+        _ => 0,
+    };
+    weigh(8) + weigh(9)
+}
+
+/// The encoded value of an expression.
+fn encoded(path: &Path, value: Sql) -> Result<Option<Vec<u8>>, ReadError> {
+    Ok(match (path, value) {
+        (_, Sql::Null) => None,
+        (Path::Doc(_), Sql::Blob(bytes)) => Some(bytes),
+        (Path::Entry(_), Sql::Integer(number)) => Some(holdall_core::sort_key(&number.into())),
+        (Path::Entry(_), Sql::Text(text)) => Some(holdall_core::sort_key(&text.into())),
+        _ => return Err(Error::corrupt("a column has another type than Holdall writes").into()),
+    })
+}
+
+/// Counts what a filter matches.
+pub(super) async fn count(
+    shared: &Arc<Shared>,
+    collection: &CollectionName,
+    filter: &Filter,
+) -> Result<u64> {
+    let (shared, collection, filter) = (shared.clone(), collection.clone(), filter.clone());
+    let readers = shared.readers.clone();
+    let count = move |connection: &Connection| {
+        let snapshot = connection.unchecked_transaction()?;
+        let Some(table) = shared.catalogue.find(connection, &collection)? else {
+            return Ok(0);
+        };
+        let declared = indexes::of(connection, &table)?;
+        let condition = Clause::all(plan::filter(&filter, &declared));
+        let sql = format!(
+            "SELECT count(*) FROM {} WHERE {}",
+            table.quoted, condition.sql
+        );
+        let count = connection
+            .prepare_cached(&sql)?
+            .query_row(params_from_iter(condition.values), |row| row.get(0))?;
+        snapshot.finish()?;
+        Ok(count)
+    };
+    readers.read(count).await
+}
+
+/// Counts what a filter matches by the value at a path.
+pub(super) async fn count_by(
+    shared: &Arc<Shared>,
+    collection: &CollectionName,
+    filter: &Filter,
+    path: &Path,
+) -> Result<Vec<Group>> {
+    let (shared, collection, filter, path) = (
+        shared.clone(),
+        collection.clone(),
+        filter.clone(),
+        path.clone(),
+    );
+    let readers = shared.readers.clone();
+    readers
+        .read(move |connection| groups(&shared, connection, &collection, &filter, &path))
+        .await
+}
+
+fn groups(
+    shared: &Shared,
+    connection: &Connection,
+    collection: &CollectionName,
+    filter: &Filter,
+    path: &Path,
+) -> Result<Vec<Group>, ReadError> {
+    let snapshot = connection.unchecked_transaction()?;
+    let Some(table) = shared.catalogue.find(connection, collection)? else {
+        return Ok(Vec::new());
+    };
+    let declared = indexes::of(connection, &table)?;
+    let condition = Clause::all(plan::filter(filter, &declared));
+    let column = expression(path).unwrap_or_else(|| "version".to_owned());
+    let sql = format!(
+        "SELECT {column}, count(*) FROM {} WHERE {} GROUP BY {column} ORDER BY {column} NULLS LAST LIMIT {}",
+        table.quoted,
+        condition.sql,
+        MAX_GROUPS + 1
+    );
+    let mut groups = Vec::new();
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params_from_iter(condition.values))?;
+    while let Some(row) = rows.next()? {
+        if groups.len() == MAX_GROUPS {
+            return Err(too_many_groups().into());
+        }
+        groups.push(Group {
+            value: group_value(path, row.get_ref(0)?)?,
+            count: row.get(1)?,
+        });
+    }
+    drop(rows);
+    drop(statement);
+    if column == "version" {
+        groups.sort_by(|a, b| text_of(a).cmp(&text_of(b)));
+    }
+    snapshot.finish()?;
+    Ok(groups)
+}
+
+fn text_of(group: &Group) -> Option<&str> {
+    group.value.as_ref().and_then(Value::as_str)
+}
+
+fn group_value(path: &Path, value: ValueRef<'_>) -> Result<Option<Value>, ReadError> {
+    Ok(match (path, value) {
+        (_, ValueRef::Null) => None,
+        (Path::Entry(EntryField::Version), value) => {
+            Some(super::rows::version(value)?.to_string().into())
+        }
+        (_, ValueRef::Blob(bytes)) => value_of_sort_key(bytes)?,
+        (_, ValueRef::Integer(number)) => Some(number.into()),
+        (_, value) => Some(value.as_str().map_err(shape)?.into()),
+    })
+}
+
+/// Reads several items in one transaction.
+pub(super) async fn get_many(
+    shared: &Arc<Shared>,
+    collection: &CollectionName,
+    keys: &[Key],
+    parts: Parts,
+) -> Result<Vec<Option<Item>>> {
+    let (inner, collection, keys) = (shared.clone(), collection.clone(), keys.to_vec());
+    let found = shared.readers.read(move |connection| {
+        let snapshot = connection.unchecked_transaction()?;
+        let Some(table) = inner.catalogue.find(connection, &collection)? else {
+            return Ok(keys.iter().map(|_| None).collect());
+        };
+        let mut statement = connection.prepare_cached(table.get(parts))?;
+        let mut found = Vec::with_capacity(keys.len());
+        for key in &keys {
+            let mut rows = statement.query([key.as_str()])?;
+            let item = rows.next()?.map(|row| stored(row, parts, None)).transpose();
+            found.push(item?);
+        }
+        drop(statement);
+        snapshot.finish()?;
+        Ok::<_, ReadError>(found)
+    });
+    let found: Vec<Option<Stored>> = found.await?;
+    Ok(found
+        .into_iter()
+        .map(|stored| stored.map(|stored| stored.into_item(shared)))
+        .collect())
+}
