@@ -1,5 +1,11 @@
 //! The examples on the pages of docs/ are what the code does.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
+
 use std::cmp::Ordering;
 
 use holdall_core::{
