@@ -8,23 +8,27 @@ use crate::{
 };
 
 /// Methods that every backend has, made of the contract alone.
-#[allow(async_fn_in_trait, reason = "implemented once, for every backend")]
+///
+/// Their futures are declared `Send`: with a plain `async fn`, the compiler
+/// cannot always prove it for a caller that spawns them.
 pub trait BackendExt: Backend {
     /// Puts one item and answers its entry.
     ///
     /// # Errors
     /// As [`write`](Backend::write).
-    async fn put(
+    fn put(
         &self,
         collection: &CollectionName,
         key: &Key,
         condition: Condition,
         put: Put,
-    ) -> Result<Entry> {
-        let written = self
-            .write(Batch::new().put(collection, key, condition, put))
-            .await?;
-        only_entry(written)
+    ) -> impl Future<Output = Result<Entry>> + Send {
+        async move {
+            let written = self
+                .write(Batch::new().put(collection, key, condition, put))
+                .await?;
+            only_entry(written)
+        }
     }
 
     /// Puts one item whose body is a stream of any size: stages the body, then
@@ -32,16 +36,18 @@ pub trait BackendExt: Backend {
     ///
     /// # Errors
     /// As [`stage`](Backend::stage) and [`write`](Backend::write).
-    async fn put_stream(
+    fn put_stream(
         &self,
         collection: &CollectionName,
         key: &Key,
         condition: Condition,
         mut put: Put,
         body: ByteStream,
-    ) -> Result<Entry> {
-        put.body = NewBody::Staged(self.stage(collection, body).await?);
-        self.put(collection, key, condition, put).await
+    ) -> impl Future<Output = Result<Entry>> + Send {
+        async move {
+            put.body = NewBody::Staged(self.stage(collection, body).await?);
+            self.put(collection, key, condition, put).await
+        }
     }
 
     /// Deletes one item; nothing there is fine, unless the condition says
@@ -49,26 +55,34 @@ pub trait BackendExt: Backend {
     ///
     /// # Errors
     /// As [`write`](Backend::write).
-    async fn delete(
+    fn delete(
         &self,
         collection: &CollectionName,
         key: &Key,
         condition: Condition,
-    ) -> Result<()> {
-        self.write(Batch::new().delete(collection, key, condition))
-            .await
-            .map(drop)
+    ) -> impl Future<Output = Result<()>> + Send {
+        async move {
+            self.write(Batch::new().delete(collection, key, condition))
+                .await
+                .map(drop)
+        }
     }
 
     /// The entry of an item; `None` if there is none.
     ///
     /// # Errors
     /// As [`get`](Backend::get).
-    async fn head(&self, collection: &CollectionName, key: &Key) -> Result<Option<Entry>> {
-        let item = self
-            .get(collection, key, GetOptions::parts(Parts::ENTRY))
-            .await?;
-        Ok(item.map(|item| item.entry))
+    fn head(
+        &self,
+        collection: &CollectionName,
+        key: &Key,
+    ) -> impl Future<Output = Result<Option<Entry>>> + Send {
+        async move {
+            let item = self
+                .get(collection, key, GetOptions::parts(Parts::ENTRY))
+                .await?;
+            Ok(item.map(|item| item.entry))
+        }
     }
 
     /// One page of a query, and the cursor of the next. The page has the
@@ -77,31 +91,37 @@ pub trait BackendExt: Backend {
     ///
     /// # Errors
     /// As [`query`](Backend::query).
-    async fn page(&self, collection: &CollectionName, mut query: Query) -> Result<Page> {
-        const PAGE: u64 = 100;
-        let size = query.limit.unwrap_or(PAGE);
-        let wanted = query.parts;
-        // One item more tells whether there is a next page.
-        query.limit = Some(size.saturating_add(1));
-        query.parts.doc |= query.sorts_by_doc();
-        let mut stream = self.query(collection, query.clone());
-        let mut items = Vec::new();
-        let mut more = false;
-        while let Some(item) = stream.try_next().await? {
-            if items.len() as u64 == size {
-                more = true;
-                break;
+    fn page(
+        &self,
+        collection: &CollectionName,
+        mut query: Query,
+    ) -> impl Future<Output = Result<Page>> + Send {
+        async move {
+            const PAGE: u64 = 100;
+            let size = query.limit.unwrap_or(PAGE);
+            let wanted = query.parts;
+            // One item more tells whether there is a next page.
+            query.limit = Some(size.saturating_add(1));
+            query.parts.doc |= query.sorts_by_doc();
+            let mut stream = self.query(collection, query.clone());
+            let mut items = Vec::new();
+            let mut more = false;
+            while let Some(item) = stream.try_next().await? {
+                if items.len() as u64 == size {
+                    more = true;
+                    break;
+                }
+                items.push(item);
             }
-            items.push(item);
+            let next = match items.last() {
+                Some(last) if more => Some(query.cursor(last)?),
+                _ => None,
+            };
+            if !wanted.doc {
+                items.iter_mut().for_each(|item| item.doc = None);
+            }
+            Ok(Page { items, next })
         }
-        let next = match items.last() {
-            Some(last) if more => Some(query.cursor(last)?),
-            _ => None,
-        };
-        if !wanted.doc {
-            items.iter_mut().for_each(|item| item.doc = None);
-        }
-        Ok(Page { items, next })
     }
 
     /// All items of a query in memory.
@@ -109,23 +129,25 @@ pub trait BackendExt: Backend {
     /// # Errors
     /// `TooLarge` if there are more than `limit`; else as
     /// [`query`](Backend::query).
-    async fn query_all(
+    fn query_all(
         &self,
         collection: &CollectionName,
         query: Query,
         limit: usize,
-    ) -> Result<Vec<Item>> {
-        let mut stream = self.query(collection, query);
-        let mut items = Vec::new();
-        while let Some(item) = stream.next().await {
-            if items.len() == limit {
-                return Err(Error::too_large(format!(
-                    "the query answers more than {limit} items; read them as a stream or in pages"
-                )));
+    ) -> impl Future<Output = Result<Vec<Item>>> + Send {
+        async move {
+            let mut stream = self.query(collection, query);
+            let mut items = Vec::new();
+            while let Some(item) = stream.next().await {
+                if items.len() == limit {
+                    return Err(Error::too_large(format!(
+                        "the query answers more than {limit} items; read them as a stream or in pages"
+                    )));
+                }
+                items.push(item?);
             }
-            items.push(item?);
+            Ok(items)
         }
-        Ok(items)
     }
 }
 
