@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::runner::Options;
-use super::{Failure, Target};
+use super::{Check, Failure, Target};
 use crate::{
     Batch, Capabilities, CollectionName, Condition, Doc, DynBackend, Env, Key, ManualClock, Put,
     Result, Scope, SystemClock, Timestamp, Value,
@@ -143,41 +143,31 @@ impl Context {
     ///
     /// # Errors
     /// Those of writing.
-    pub async fn fill(
+    pub fn fill(
         &self,
         collection: &CollectionName,
         docs: impl IntoIterator<Item = (impl AsRef<str>, Value)>,
-    ) -> Result<(), Failure> {
-        self.fill_in(self.store(), collection, docs).await
+    ) -> impl Future<Output = Check> + Send {
+        self.fill_in(self.store(), collection, docs)
     }
 
     /// Puts docs into another store.
     ///
     /// # Errors
     /// Those of writing.
-    pub async fn fill_in(
+    pub fn fill_in(
         &self,
         store: &DynBackend,
         collection: &CollectionName,
         docs: impl IntoIterator<Item = (impl AsRef<str>, Value)>,
-    ) -> Result<(), Failure> {
-        let limits = self.can().batch;
-        let most = match limits.scope {
-            Scope::Item => 1,
-            Scope::Collection | Scope::Store => limits.max_ops.min(100),
-        };
-        let mut batch = Batch::new();
-        for (key, doc) in docs {
-            let put = Put::doc(Doc::from_value(&doc)?);
-            batch = batch.put(collection, &Key::new(key)?, Condition::Any, put);
-            if batch.operations().len() == most || batch.bytes() > limits.max_bytes / 4 {
-                store.write(std::mem::take(&mut batch)).await?;
-            }
-        }
-        if !batch.operations().is_empty() {
-            store.write(batch).await?;
-        }
-        Ok(())
+    ) -> impl Future<Output = Check> + Send {
+        // Read before the future is made, which then holds no iterator of the
+        // caller's: the compiler finds such futures not to be `Send`.
+        let docs: Vec<_> = docs
+            .into_iter()
+            .map(|(key, doc)| (key.as_ref().to_owned(), doc))
+            .collect();
+        fill(store.clone(), collection.clone(), docs)
     }
 
     /// Drops what the case has used. Errors are not reported: the case said
@@ -196,4 +186,24 @@ impl std::fmt::Debug for Context {
             .field("case", &self.0.case)
             .finish_non_exhaustive()
     }
+}
+
+async fn fill(store: DynBackend, collection: CollectionName, docs: Vec<(String, Value)>) -> Check {
+    let limits = store.capabilities().batch;
+    let most = match limits.scope {
+        Scope::Item => 1,
+        Scope::Collection | Scope::Store => limits.max_ops.min(100),
+    };
+    let mut batch = Batch::new();
+    for (key, doc) in docs {
+        let put = Put::doc(Doc::from_value(&doc)?);
+        batch = batch.put(&collection, &Key::new(key)?, Condition::Any, put);
+        if batch.operations().len() == most || batch.bytes() > limits.max_bytes / 4 {
+            store.write(std::mem::take(&mut batch)).await?;
+        }
+    }
+    if !batch.operations().is_empty() {
+        store.write(batch).await?;
+    }
+    Ok(())
 }

@@ -29,19 +29,36 @@ mod runner;
 mod target;
 
 mod atomic;
+mod bodies;
 mod conditions;
+mod docs;
+mod entries;
+mod filters;
+mod keys;
+mod scan;
+mod sorts;
 
 pub use case::{Case, Check, Failure, Need};
 pub use context::Context;
 pub use harness::{main_for_tests, main_with};
 pub use report::{CaseResult, Report, Status};
-pub use runner::{Options, run, run_cases};
+pub use runner::{OnResult, Options, run, run_cases};
 pub use target::Target;
 
 /// All cases, in the order in which a report lists them.
 pub fn cases() -> Vec<Case> {
-    [atomic::cases(), conditions::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        atomic::cases(),
+        conditions::cases(),
+        entries::cases(),
+        bodies::cases(),
+        keys::cases(),
+        docs::cases(),
+        scan::cases(),
+        filters::cases(),
+        sorts::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
