@@ -5,7 +5,7 @@
 
 use holdall_core::{Digest, Doc, Entry, Filter, Key, Path, Subject, Timestamp, Value, Version};
 use rusqlite::functions::{Context, FunctionFlags};
-use rusqlite::{Connection, Error, Result};
+use rusqlite::{Connection, Error, Result, ffi};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -73,6 +73,8 @@ fn doc(context: &Context<'_>, argument: usize) -> Result<Doc> {
     ))
 }
 
-fn failed(error: holdall_core::Error) -> Error {
-    Error::UserFunctionError(error.into())
+/// A row that cannot be read. The code alone, as SQLite drops it where a message
+/// is set.
+fn failed(_: holdall_core::Error) -> Error {
+    Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CONSTRAINT_FUNCTION), None)
 }

@@ -195,7 +195,8 @@ fn decode_one(rest: &mut &[u8]) -> Option<Logged> {
         _ => return None,
     };
     let collection = u32::from_be_bytes(take(rest)?).into();
-    let (key, tail) = rest.split_at_checked(u16::from_be_bytes(take_len(rest)?).into())?;
+    let len = u16::from_be_bytes(take(rest)?);
+    let (key, tail) = rest.split_at_checked(len.into())?;
     let key = std::str::from_utf8(key).ok()?.to_owned();
     *rest = tail;
     let previous = match take::<1>(rest)? {
@@ -213,10 +214,6 @@ fn decode_one(rest: &mut &[u8]) -> Option<Logged> {
         previous,
         created: Timestamp::from_micros(created),
     })
-}
-
-fn take_len(rest: &mut &[u8]) -> Option<[u8; 2]> {
-    take(rest)
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {

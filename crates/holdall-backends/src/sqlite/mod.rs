@@ -93,10 +93,7 @@ impl SqliteBackend {
         let catalogue = Arc::new(Catalogue::default());
         let readers = Readers::open(&options)?;
         let bell = Bell::new();
-        let sweep = Sweep {
-            grace: options.grace,
-            log_bytes: options.log_bytes,
-        };
+        let sweep = Sweep::of(&options);
         let ring = bell.clone();
         let env = options.env.clone();
         let writer = Writer::start(connection, catalogue.clone(), env, sweep, move || {
@@ -115,6 +112,35 @@ impl SqliteBackend {
         Ok(Self {
             shared: Arc::new(shared),
         })
+    }
+
+    /// How SQLite answers the first page of a query: the lines of its `EXPLAIN
+    /// QUERY PLAN`, for people and for tests.
+    ///
+    /// # Errors
+    /// As [`Backend::query`].
+    pub async fn explain(&self, collection: &CollectionName, query: Query) -> Result<Vec<String>> {
+        query::explain(&self.shared, collection.clone(), query).await
+    }
+
+    /// Removes now what nobody needs any more: abandoned and overwritten
+    /// bodies whose time is over, and old parts of the log. It happens by
+    /// itself from time to time.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub async fn sweep(&self) -> Result<()> {
+        let sweep = Sweep::of(&self.shared.options);
+        loop {
+            let step = move |session: &mut Session| {
+                sweep
+                    .step(&session.connection, session.env.now())
+                    .map_err(failed)
+            };
+            if !self.submit(step).await? {
+                return Ok(());
+            }
+        }
     }
 
     async fn submit<T: Send + 'static>(

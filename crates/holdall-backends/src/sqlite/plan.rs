@@ -166,7 +166,7 @@ fn doc_test(path: &Path, test: &Test, indexes: &[Declared]) -> Option<Clause> {
             format!("{column} IN ({})", marks(wanted.len())),
             wanted.iter().map(blob),
         ),
-        Test::Exists(true) => Clause::new(format!("{column} IS NOT NULL"), []),
+        Test::Exists(true) => Clause::new(is_there(&column), []),
         Test::Exists(false) => Clause::new(format!("{column} IS NULL"), []),
         Test::StartsWith(prefix) => {
             let start = sort_key_string_prefix(prefix);
@@ -181,6 +181,12 @@ fn doc_test(path: &Path, test: &Test, indexes: &[Declared]) -> Option<Clause> {
             return None;
         }
     })
+}
+
+/// Every sort key is greater than the empty one, and NULL is not; unlike `IS NOT
+/// NULL`, this lets an index start behind the missing values.
+fn is_there(column: &str) -> String {
+    format!("{column} > x''")
 }
 
 fn marks(count: usize) -> String {
@@ -333,7 +339,7 @@ pub(super) fn in_segment(segment: Segment, sort: &[Sort]) -> Option<Clause> {
     let column = expression(&sort.first()?.path)?;
     match segment {
         Segment::All => None,
-        Segment::Present => Some(Clause::new(format!("{column} IS NOT NULL"), [])),
+        Segment::Present => Some(Clause::new(is_there(&column), [])),
         Segment::Missing => Some(Clause::new(format!("{column} IS NULL"), [])),
     }
 }

@@ -286,21 +286,24 @@ impl Turn {
                 state: State::End,
             });
         };
-        clauses.extend(plan::in_segment(segment, &self.query.sort));
+        // A position among those that have a value says that they have one.
+        if position.is_none() || segment == Segment::Missing {
+            clauses.extend(plan::in_segment(segment, &self.query.sort));
+        }
         if let Some(position) = &position {
             clauses.push(plan::behind(position, segment, &self.query)?);
         }
-        let condition = Clause::all(clauses);
         let limit = PAGE_ROWS.min(self.left.saturating_add(self.skip));
-        let sql = format!(
-            "SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT {limit}",
-            columns(self.query.parts),
-            table.quoted,
-            condition.sql,
-            plan::order(segment, &self.query)
+        let select = select(
+            &columns(self.query.parts),
+            table,
+            clauses,
+            segment,
+            &self.query,
+            limit,
         );
-        let mut statement = connection.prepare_cached(&sql)?;
-        let mut rows = statement.query(params_from_iter(condition.values))?;
+        let mut statement = connection.prepare_cached(&select.sql)?;
+        let mut rows = statement.query(params_from_iter(select.values))?;
         let (mut found, mut skipped, mut bytes, mut last) = (Vec::new(), 0, 0, None);
         let mut full = false;
         while let Some(row) = rows.next()? {
@@ -445,6 +448,62 @@ impl Turn {
             state,
         })
     }
+}
+
+/// The rows of a segment that all clauses hold of, in order.
+fn select(
+    columns: &str,
+    table: &Table,
+    clauses: Vec<Clause>,
+    segment: Segment,
+    query: &Query,
+    limit: u64,
+) -> Clause {
+    let Clause { sql, values } = Clause::all(clauses);
+    let order = plan::order(segment, query);
+    let sql = format!(
+        "SELECT {columns} FROM {} WHERE {sql} ORDER BY {order} LIMIT {limit}",
+        table.quoted
+    );
+    Clause { sql, values }
+}
+
+/// How SQLite answers the first page of a query.
+pub(super) async fn explain(
+    shared: &Arc<Shared>,
+    collection: CollectionName,
+    query: Query,
+) -> Result<Vec<String>> {
+    query.validate()?;
+    let (inner, readers) = (shared.clone(), shared.readers.clone());
+    let explain = move |connection: &Connection| {
+        let snapshot = connection.unchecked_transaction()?;
+        let Some(table) = inner.catalogue.find(connection, &collection)? else {
+            return Ok(Vec::new());
+        };
+        let declared = indexes::of(connection, &table)?;
+        let mut clauses = plan::filter(&query.filter, &declared);
+        let ordered = plan::has_order(&query, &declared);
+        let segment = plan::segments(&query.sort)
+            .first()
+            .copied()
+            .filter(|_| ordered)
+            .unwrap_or(Segment::All);
+        clauses.extend(plan::in_segment(segment, &query.sort));
+        let columns = if ordered {
+            columns(query.parts)
+        } else {
+            "id".to_owned()
+        };
+        let select = select(&columns, &table, clauses, segment, &query, PAGE_ROWS);
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", select.sql))?;
+        let lines = statement.query_map(params_from_iter(select.values), |row| row.get(3))?;
+        let lines = lines.collect::<rusqlite::Result<Vec<String>>>()?;
+        drop(statement);
+        snapshot.finish()?;
+        Ok(lines)
+    };
+    readers.read(explain).await
 }
 
 /// What the doc and the body of a row weigh.

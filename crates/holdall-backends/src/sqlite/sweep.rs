@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Result};
 
 use super::bodies::CHUNKS_PER_BODY;
 use super::log::{HORIZON, TRIMMED};
+use super::options::SqliteOptions;
 use super::schema::{meta, set_meta};
 
 /// Batches of the log, and pieces of bodies, that one step removes at most.
@@ -16,12 +17,19 @@ const STEP: i64 = 256;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sweep {
     /// How long a dropped body stays.
-    pub(super) grace: Duration,
+    grace: Duration,
     /// The most bytes of the log.
-    pub(super) log_bytes: u64,
+    log_bytes: u64,
 }
 
 impl Sweep {
+    pub(super) fn of(options: &SqliteOptions) -> Self {
+        Self {
+            grace: options.grace,
+            log_bytes: options.log_bytes,
+        }
+    }
+
     /// Removes some; answers whether there is more.
     pub(super) fn step(self, connection: &Connection, now: Timestamp) -> Result<bool> {
         let log = self.trim_log(connection, now)?;
