@@ -1,7 +1,7 @@
 //! The one public error type.
 
 use std::error::Error as StdError;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use crate::{CollectionName, Key, Version};
 
@@ -91,6 +91,9 @@ pub enum Retry {
     Unknown,
 }
 
+/// The most bytes of a message.
+const MAX_MESSAGE: usize = 2000;
+
 /// An error: a kind, whether a retry helps, where it happened, and a sentence
 /// that says what to do next.
 ///
@@ -123,12 +126,19 @@ macro_rules! constructors {
 impl Error {
     /// An error of `kind`; `message` is a sentence without the key and the
     /// collection, which [`at`](Self::at) adds.
+    ///
+    /// Beyond 2,000 bytes it is cut: it may quote what came from outside.
     #[cold]
     pub fn new(kind: ErrorKind, retry: Retry, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        if message.len() > MAX_MESSAGE {
+            message.truncate(message.floor_char_boundary(MAX_MESSAGE));
+            message.push('…');
+        }
         Self(Box::new(Inner {
             kind,
             retry,
-            message: message.into(),
+            message,
             backend: None,
             collection: None,
             key: None,
@@ -255,10 +265,11 @@ impl Error {
     }
 }
 
-/// `message (collection "c", key "k"): cause`. Control characters of names are
-/// escaped, so that a key cannot forge a line of a log.
+/// `message (collection "c", key "k"): cause`. Control characters are escaped,
+/// so that a key, or a name in a doc, cannot forge a line of a log.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = OneLine(f);
         f.write_str(&self.0.message)?;
         match (&self.0.collection, &self.0.key) {
             (Some(collection), Some(key)) => {
@@ -280,11 +291,54 @@ impl fmt::Display for Error {
     }
 }
 
+/// Escapes control characters on their way.
+struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for piece in text.split_inclusive(char::is_control) {
+            let mut rest = piece.chars();
+            match rest.next_back() {
+                Some(last) if last.is_control() => {
+                    write!(self.0, "{}{}", rest.as_str(), last.escape_default())?;
+                }
+                _ => self.0.write_str(piece)?,
+            }
+        }
+        Ok(())
+    }
+}
+
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0
             .source
             .as_deref()
             .map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Doc, Filter};
+
+    /// A name in a doc used to come into the message as it was.
+    #[test]
+    fn what_came_from_outside_forges_no_line_and_has_an_end() {
+        let name = r#"x\nERROR all is lost\u001b[31m"#;
+        let forged = [
+            Doc::parse(format!("{{\"{name}\":01}}")).unwrap_err(),
+            Filter::parse(&format!("{{\"{name}\":{{\"$none\":1}}}}")).unwrap_err(),
+            Error::other("a").because(std::io::Error::other("b\nc")),
+        ];
+        for error in forged {
+            let text = error.to_string();
+            assert!(!text.contains(char::is_control), "{text:?}");
+            assert!(text.contains("\\n"), "{text:?}");
+        }
+        let long = Filter::parse(&format!("{{\"{}..\":1}}", "é".repeat(5000))).unwrap_err();
+        assert!(long.message().len() < 2010);
+        assert!(long.message().ends_with('…'));
     }
 }
