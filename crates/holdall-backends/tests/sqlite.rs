@@ -1,5 +1,7 @@
 //! The conformance suite on SQLite.
 
+#![allow(clippy::unwrap_used, reason = "a test without a harness")]
+
 use std::process::ExitCode;
 
 use holdall_backends::sqlite::{SqliteBackend, SqliteOptions};

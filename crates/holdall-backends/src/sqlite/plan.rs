@@ -408,6 +408,7 @@ impl Position {
 pub(super) fn behind(position: &Position, segment: Segment, query: &Query) -> Result<Clause> {
     if let ([sort], [Some(value)]) = (query.sort.as_slice(), position.values.as_slice())
         && let Some(column) = expression(&sort.path)
+        && (segment == Segment::Present || matches!(sort.path, Path::Entry(_)))
     {
         // One sort and the key run in one direction, which an index can seek.
         let operator = if sort.descending { '<' } else { '>' };
