@@ -1,5 +1,11 @@
 //! Stories of the SQLite file: who may read it, what damages it, what it costs.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the helpers of tests"
+)]
+
 use std::fs;
 use std::path::Path as FilePath;
 use std::time::Duration;

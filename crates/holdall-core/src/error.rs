@@ -202,6 +202,14 @@ impl Error {
         self
     }
 
+    /// The same error, with what was being done before its sentence:
+    /// `cannot open the store: the disk is full`.
+    #[must_use]
+    pub fn while_doing(mut self, what: impl fmt::Display) -> Self {
+        self.0.message = format!("{what}: {}", self.0.message);
+        self
+    }
+
     /// The same error, naming the kind of backend (`"sqlite"`).
     #[must_use]
     pub fn in_backend(mut self, backend: &'static str) -> Self {

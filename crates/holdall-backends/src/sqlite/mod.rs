@@ -74,12 +74,8 @@ impl SqliteBackend {
         let opened = tokio::task::spawn_blocking(move || Self::open_now(options)).await;
         let opened =
             opened.map_err(|error| Error::closed("the runtime shut down").because(error))?;
-        opened.map_err(|error| {
-            let message = format!("cannot open the store at {shown:?}: {}", error.message());
-            Error::new(error.kind(), error.retry(), message)
-                .in_backend("sqlite")
-                .because(error)
-        })
+        opened
+            .map_err(|error| error.while_doing(format_args!("cannot open the store at {shown:?}")))
     }
 
     fn open_now(options: SqliteOptions) -> Result<Self> {

@@ -3,7 +3,7 @@
 //! docs/sqlite-format.md describes it.
 
 use holdall_core::{Env, Error, Result, Version};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior};
 
 use super::error::failed;
 
@@ -89,15 +89,13 @@ pub(super) fn prepare(connection: &mut Connection, env: &Env) -> Result<Version>
 
 /// Reads alone: whether this is a file of ours, or an empty one.
 pub(super) fn check_owner(connection: &Connection) -> Result<()> {
-    let pragma = |name| {
-        connection
-            .pragma_query_value(None, name, |row| row.get::<_, i32>(0))
-            .map_err(failed)
-    };
-    let (application, format) = (pragma("application_id")?, pragma("user_version")?);
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let (application, format) = pragma("application_id")
+        .and_then(|application| Ok((application, pragma("user_version")?)))
+        .map_err(unreadable)?;
     let tables: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(failed)?;
+        .map_err(unreadable)?;
     if application != APPLICATION && (tables > 0 || application != 0 || format != 0) {
         return Err(Error::invalid(
             "the file is an SQLite database of another program; Holdall does not touch it. Name another file",
@@ -110,6 +108,18 @@ pub(super) fn check_owner(connection: &Connection) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// SQLite calls a header that it does not understand an error of the statement;
+/// these statements have none.
+fn unreadable(error: rusqlite::Error) -> Error {
+    if error.sqlite_error_code() == Some(ErrorCode::Unknown) {
+        return Error::corrupt(
+            "the file's header or schema cannot be read; restore it from a backup",
+        )
+        .because(error);
+    }
+    failed(error)
 }
 
 fn migrate(connection: &mut Connection, env: &Env) -> rusqlite::Result<()> {
