@@ -59,3 +59,8 @@ pub mod backends {
     pub use holdall_backends::sqlite;
     pub use holdall_core::MemoryBackend;
 }
+
+/// The example of the README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
