@@ -10,8 +10,14 @@ pub(crate) fn run(filters: &[String]) -> Result {
     let mut sound = true;
     let mut doctests = Count::default();
     if filters.is_empty() {
-        sound &= cargo(["test", "--workspace", "--all-features", "--doc"])
-            .watch(|line| doctests.see_cargo(line))?;
+        sound &= cargo([
+            "test",
+            "--no-fail-fast",
+            "--workspace",
+            "--all-features",
+            "--doc",
+        ])
+        .watch(|line| doctests.see_cargo(line))?;
     }
 
     let mut tests = Count::default();
