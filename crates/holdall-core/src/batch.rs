@@ -253,7 +253,8 @@ impl Batch {
         self
     }
 
-    /// What the batch counts against [`BatchLimits::max_bytes`].
+    /// What the batch counts against [`BatchLimits::max_bytes`]: keys, docs,
+    /// attrs, and bodies given as bytes.
     ///
     /// [`BatchLimits::max_bytes`]: crate::BatchLimits::max_bytes
     pub fn bytes(&self) -> u64 {
@@ -348,9 +349,14 @@ impl Batch {
 
 impl Operation {
     fn bytes(&self) -> u64 {
-        let key = (self.key.as_str().len() + self.collection.as_str().len()) as u64;
+        // Not the collection's name: layers lengthen it, and a batch at the
+        // limit they declare would be past that of the backend within.
+        let key = self.key.as_str().len() as u64;
         match &self.action {
-            Action::Put(put) => key + put.doc.as_bytes().len() as u64 + put.inline_len(),
+            Action::Put(put) => {
+                let kept = (put.doc.as_bytes().len() + put.attrs.bytes()) as u64;
+                key + kept + put.inline_len()
+            }
             Action::Delete | Action::Check => key,
         }
     }
@@ -438,6 +444,25 @@ mod tests {
 
     /// A backend of scope `Item` has no reason to take more than one operation,
     /// and its batches of two were `TooLarge`, as if fewer bytes would help.
+    /// The name of the collection was counted and attrs were not: a batch at
+    /// the limit that a namespace declares was past that of the backend in it,
+    /// and 4 KiB of attrs an item came on top of any limit.
+    #[test]
+    fn bytes_are_those_of_keys_docs_attrs_and_bodies() {
+        let key = Key::new("four").unwrap();
+        let mut put = Put::bytes("body!");
+        put.attrs.set("slot", vec![0; 10]).unwrap();
+        let bytes = |collection: &str| {
+            let collection = CollectionName::new(collection).unwrap();
+            Batch::new()
+                .put(&collection, &key, Condition::Any, put.clone())
+                .delete(&collection, &Key::new("b").unwrap(), Condition::Any)
+                .bytes()
+        };
+        assert_eq!(bytes("c"), 4 + 2 + 5 + put.attrs.encode().len() as u64 + 1);
+        assert_eq!(bytes("c"), bytes("tenant/c"));
+    }
+
     #[test]
     fn a_batch_beyond_the_scope_is_unsupported_whatever_the_limit() {
         let capabilities = MemoryBackend::new().capabilities();

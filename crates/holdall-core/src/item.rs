@@ -185,6 +185,11 @@ impl Attrs {
         self.0.is_none()
     }
 
+    /// The bytes that all slots take, names included.
+    pub(crate) fn bytes(&self) -> usize {
+        self.iter().map(cost).sum()
+    }
+
     /// The slots in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Bytes)> {
         self.0
