@@ -30,6 +30,7 @@ mod target;
 
 mod atomic;
 mod bodies;
+mod cancel;
 mod conditions;
 mod differential;
 mod docs;
@@ -37,9 +38,11 @@ mod entries;
 mod filters;
 mod indexes;
 mod keys;
+mod limits;
 mod resolve;
 mod scan;
 mod sorts;
+mod transactions;
 mod watch;
 
 pub use case::{Case, Check, Failure, Need};
@@ -64,6 +67,9 @@ pub fn cases() -> Vec<Case> {
         indexes::cases(),
         resolve::cases(),
         watch::cases(),
+        transactions::cases(),
+        limits::cases(),
+        cancel::cases(),
         differential::cases(),
     ]
     .into_iter()

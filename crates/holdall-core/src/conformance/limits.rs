@@ -1,0 +1,501 @@
+//! Limits, at the limit and one past it; and the life of a handle.
+
+use super::case::refused;
+use super::helpers::{ANY, body, doc, get, key, put, scan, snapshot};
+use super::{Case, Check, Context, Failure, Need};
+use crate::{
+    Attrs, BackendExt, Batch, BatchLimits, Doc, ErrorKind, Filter, GetOptions, MAX_ATTRS, Parts,
+    Put, Query, Scan, Scope, WatchFrom, byte_stream, json,
+};
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        Case::new(
+            "limits/declared",
+            "The declared limits make sense: at least one operation, and room for an item.",
+            declared,
+        ),
+        Case::new(
+            "limits/operations",
+            "A batch of as many operations as declared is written; one more is TooLarge and leaves nothing.",
+            operations,
+        ),
+        Case::new(
+            "limits/batch-bytes",
+            "A batch of as many bytes as declared is written; one more is TooLarge and leaves nothing.",
+            batch_bytes,
+        ),
+        Case::new(
+            "limits/body",
+            "A body of the declared size is kept; one byte more is TooLarge and leaves nothing.",
+            largest_body,
+        ),
+        Case::new(
+            "limits/attrs",
+            "Attrs of 4 KiB are kept; what passes that is refused when it is set.",
+            attrs,
+        ),
+        Case::new(
+            "life/reopened",
+            "What was written is there when the store is opened again: items, bodies, indexes.",
+            reopened,
+        )
+        .needs(Need::Reopen),
+        Case::new(
+            "life/two-handles",
+            "Two handles on one store see each other's writes at once.",
+            two_handles,
+        )
+        .needs(Need::Reopen),
+        Case::new(
+            "life/closed",
+            "After close every call fails with Closed; closing twice is fine.",
+            closed,
+        ),
+        Case::new(
+            "life/closed-writes-stay",
+            "A write that was answered before close stays; one that comes after leaves nothing.",
+            closed_writes_stay,
+        )
+        .needs(Need::Reopen),
+        Case::new("life/healthy", "An open store is healthy.", healthy),
+    ]
+}
+
+/// What the suite is willing to write to try a limit.
+const MOST: u64 = 80 * 1024 * 1024;
+
+async fn declared(context: Context) -> Check {
+    let can = context.can();
+    let BatchLimits {
+        max_ops, max_bytes, ..
+    } = can.batch;
+    ensure!(max_ops >= 1, "max_ops is {max_ops}");
+    ensure!(
+        can.max_doc <= crate::MAX_DOC && can.max_doc >= 1024,
+        "max_doc is {}",
+        can.max_doc
+    );
+    ensure!(max_bytes >= 1024, "max_bytes is {max_bytes}");
+    ensure_eq!(
+        context.store().capabilities(),
+        can,
+        "the capabilities when they are asked for again"
+    );
+    Ok(())
+}
+
+async fn operations(context: Context) -> Check {
+    let (store, items) = (context.store(), context.collection("items")?);
+    let most = context.can().batch.max_ops;
+    let batch = |count: usize| -> Result<Batch, Failure> {
+        let mut batch = Batch::new();
+        for n in 0..count {
+            batch = batch.put(&items, &key(&format!("k{n}"))?, ANY, Put::default());
+        }
+        Ok(batch)
+    };
+    if context.can().batch.scope == Scope::Item {
+        refused(
+            store.write(batch(most.max(1) + 1)?).await,
+            ErrorKind::Unsupported,
+            "a batch of several items",
+        )?;
+        return Ok(());
+    }
+    if most > 100_000 {
+        return Ok(());
+    }
+    let past = batch(most + 1)?;
+    let small = past.bytes() <= context.can().batch.max_bytes;
+    let error = refused(
+        store.write(past).await,
+        ErrorKind::TooLarge,
+        "a batch of one operation too many",
+    )?;
+    ensure!(
+        !small || error.to_string().contains(&most.to_string()),
+        "the error does not name the limit: {error}"
+    );
+    ensure_eq!(
+        scan(store, &items, Scan::all()).await?.len(),
+        0,
+        "items after a batch of one operation too many"
+    );
+    let at = batch(most)?;
+    if at.bytes() <= context.can().batch.max_bytes {
+        ensure_eq!(
+            store.write(at).await?.entries.len(),
+            most,
+            "entries of a batch of as many operations as declared"
+        );
+        ensure_eq!(
+            store.count(&items, &Filter::all()).await?,
+            most as u64,
+            "items after it"
+        );
+    }
+    Ok(())
+}
+
+async fn batch_bytes(context: Context) -> Check {
+    let (store, items) = (context.store(), context.collection("items")?);
+    let can = context.can();
+    let most = can.batch.max_bytes;
+    if most > MOST {
+        return Ok(());
+    }
+    // Bodies of at most the declared size, as many as it takes; the last is
+    // cut to fit.
+    let piece = can.max_body.min(most / 2).min(16 * 1024 * 1024);
+    let batch = |total: u64| -> Result<Option<Batch>, Failure> {
+        let mut batch = Batch::new();
+        for n in 0_u64.. {
+            let name = key(&format!("k{n:08}"))?;
+            let around =
+                (items.as_str().len() + name.as_str().len() + Doc::empty().as_bytes().len()) as u64;
+            let left = total - batch.bytes();
+            if left == 0 {
+                break;
+            }
+            let Some(room) = left.checked_sub(around) else {
+                return Ok(None);
+            };
+            // Leaves room for one more item, or takes all.
+            let size = if room <= piece {
+                room
+            } else {
+                piece.min(room - 2 * around)
+            };
+            batch = batch.put(
+                &items,
+                &name,
+                ANY,
+                Put::bytes(vec![b'x'; usize::try_from(size).unwrap_or(0)]),
+            );
+        }
+        Ok((batch.operations().len() <= can.batch.max_ops
+            && (can.batch.scope > Scope::Item || batch.operations().len() == 1))
+            .then_some(batch))
+    };
+    if let Some(past) = batch(most + 1)? {
+        ensure_eq!(past.bytes(), most + 1, "the bytes of the batch");
+        refused(
+            store.write(past).await,
+            ErrorKind::TooLarge,
+            "a batch of one byte too many",
+        )?;
+        ensure_eq!(
+            scan(store, &items, Scan::all().parts(Parts::ENTRY))
+                .await?
+                .len(),
+            0,
+            "items after a batch of one byte too many"
+        );
+    }
+    if let Some(at) = batch(most)? {
+        ensure_eq!(at.bytes(), most, "the bytes of the batch");
+        store.write(at).await.map_err(|error| {
+            Failure::from(error).during(format!("a batch of {most} bytes, the declared limit"))
+        })?;
+    }
+    Ok(())
+}
+
+async fn largest_body(context: Context) -> Check {
+    let (store, items) = (context.store(), context.collection("items")?);
+    let most = context.can().max_body;
+    if most > MOST {
+        return Ok(());
+    }
+    let (a, size) = (key("a")?, usize::try_from(most).unwrap_or(usize::MAX));
+    refused(
+        store.stage(&items, byte_stream(vec![7; size + 1])).await,
+        ErrorKind::TooLarge,
+        "a body of one byte too many",
+    )?;
+    store
+        .put_stream(&items, &a, ANY, Put::default(), byte_stream(vec![7; size]))
+        .await?;
+    ensure!(
+        body(store, &items, &a)
+            .await?
+            .is_some_and(|body| body.len() == size),
+        "the largest body came back as another"
+    );
+    let before = store.head(&items, &a).await?;
+    if most < context.can().batch.max_bytes {
+        refused(
+            store
+                .put(&items, &a, ANY, Put::bytes(vec![7; size + 1]))
+                .await,
+            ErrorKind::TooLarge,
+            "a body in a batch of one byte too many",
+        )?;
+    }
+    ensure_eq!(
+        store.head(&items, &a).await?,
+        before,
+        "the item after a body past the limit"
+    );
+    Ok(())
+}
+
+async fn attrs(context: Context) -> Check {
+    let (store, items) = (context.store(), context.collection("items")?);
+    let a = key("a")?;
+    let mut full = Attrs::default();
+    // Three bytes around each slot, and one of its name.
+    full.set("s", vec![7; MAX_ATTRS - 4])?;
+    refused(
+        full.clone().set("t", ""),
+        ErrorKind::TooLarge,
+        "a slot past the limit",
+    )?;
+    store
+        .put(
+            &items,
+            &a,
+            ANY,
+            Put {
+                attrs: full.clone(),
+                ..Put::default()
+            },
+        )
+        .await?;
+    ensure_eq!(
+        get(store, &items, &a).await?.map(|item| item.attrs),
+        Some(full),
+        "attrs of 4 KiB"
+    );
+    Ok(())
+}
+
+async fn reopened(context: Context) -> Check {
+    let (items, empty) = (context.collection("items")?, context.collection("empty")?);
+    let first = context.open().await?;
+    first
+        .define(&items, &[crate::Index::parse(&["n"])?.unique()])
+        .await?;
+    first
+        .define(&empty, &[crate::Index::parse(&["n"])?.unique()])
+        .await?;
+    context
+        .fill_in(
+            &first,
+            &items,
+            (0..50).map(|n| (format!("k{n:02}"), json!({"n": n}))),
+        )
+        .await?;
+    let large = bytes::Bytes::from(vec![3; 300_000]);
+    first
+        .put_stream(
+            &items,
+            &key("large")?,
+            ANY,
+            Put::default(),
+            byte_stream(large.clone()),
+        )
+        .await?;
+    let before = snapshot(&first, &items).await?;
+    first.close().await?;
+
+    let second = context.open().await?;
+    ensure_eq!(
+        snapshot(&second, &items).await?,
+        before,
+        "the items after the store was opened again"
+    );
+    ensure!(
+        body(&second, &items, &key("large")?).await? == Some(large),
+        "a large body after the store was opened again"
+    );
+    ensure!(
+        second.collections().await?.contains(&items),
+        "the collection is not listed after the store was opened again"
+    );
+    refused(
+        second
+            .put(&items, &key("other")?, ANY, doc(json!({"n": 7}))?)
+            .await,
+        ErrorKind::Conflict,
+        "a duplicate after the store was opened again",
+    )?;
+    put(&second, &empty, &key("a")?, json!({"n": 1})).await?;
+    refused(
+        second
+            .put(&empty, &key("b")?, ANY, doc(json!({"n": 1}))?)
+            .await,
+        ErrorKind::Conflict,
+        "a duplicate in a collection that was empty when the store was closed",
+    )?;
+    second.close().await?;
+    Ok(())
+}
+
+async fn two_handles(context: Context) -> Check {
+    let (store, items) = (context.store(), context.collection("items")?);
+    let other = context.open().await?;
+    let a = key("a")?;
+    for n in 0..20 {
+        let (writer, reader) = if n % 2 == 0 {
+            (store, &other)
+        } else {
+            (&other, store)
+        };
+        let entry = put(writer, &items, &a, json!({"n": n})).await?;
+        ensure_eq!(
+            reader.head(&items, &a).await?,
+            Some(entry),
+            "what the other handle reads of write {n}"
+        );
+        let found = super::helpers::query(reader, &items, Query::new(Filter::eq("n", n)?)).await?;
+        ensure_eq!(found, ["a"], "what the other handle finds of write {n}");
+    }
+    // An index that one declares binds the other.
+    store
+        .define(&items, &[crate::Index::parse(&["n"])?.unique()])
+        .await?;
+    refused(
+        other
+            .put(&items, &key("b")?, ANY, doc(json!({"n": 19}))?)
+            .await,
+        ErrorKind::Conflict,
+        "a duplicate through the other handle",
+    )?;
+    other.drop_collection(&items).await?;
+    put(store, &items, &a, json!({"n": 1})).await?;
+    ensure!(
+        get(&other, &items, &a).await?.is_some(),
+        "the other handle does not see an item of a collection that it dropped and that was made again"
+    );
+    other.close().await?;
+    ensure!(
+        get(store, &items, &a).await?.is_some(),
+        "closing one handle closed the other"
+    );
+    Ok(())
+}
+
+async fn closed(context: Context) -> Check {
+    let (store, items) = (context.open().await?, context.collection("items")?);
+    let a = key("a")?;
+    put(&store, &items, &a, json!({})).await?;
+    let batch = Batch::new().put(&items, &a, ANY, Put::default());
+    store.close().await?;
+    store.close().await?;
+    let what = "a call after close";
+    refused(
+        store.get(&items, &a, GetOptions::default()).await,
+        ErrorKind::Closed,
+        what,
+    )?;
+    refused(
+        store
+            .get_many(&items, std::slice::from_ref(&a), Parts::ALL)
+            .await,
+        ErrorKind::Closed,
+        what,
+    )?;
+    refused(
+        store.stage(&items, byte_stream("x")).await,
+        ErrorKind::Closed,
+        what,
+    )?;
+    refused(store.write(batch).await, ErrorKind::Closed, what)?;
+    refused(
+        scan(&store, &items, Scan::all()).await,
+        ErrorKind::Closed,
+        what,
+    )?;
+    refused(
+        super::helpers::query(&store, &items, Query::default()).await,
+        ErrorKind::Closed,
+        what,
+    )?;
+    refused(
+        store.count(&items, &Filter::all()).await,
+        ErrorKind::Closed,
+        what,
+    )?;
+    refused(
+        store.count_by(&items, &Filter::all(), &"n".parse()?).await,
+        ErrorKind::Closed,
+        what,
+    )?;
+    refused(
+        store.define(&items, &[crate::Index::parse(&["n"])?]).await,
+        ErrorKind::Closed,
+        what,
+    )?;
+    refused(store.collections().await, ErrorKind::Closed, what)?;
+    refused(store.drop_collection(&items).await, ErrorKind::Closed, what)?;
+    refused(
+        store
+            .resolve(context.env().version(), Some((&items, &a)))
+            .await,
+        ErrorKind::Closed,
+        what,
+    )?;
+    refused(store.health().await, ErrorKind::Closed, what)?;
+    if context.can().watch > crate::Watch::None {
+        refused(
+            store.watch(None, WatchFrom::Now).await.map(drop),
+            ErrorKind::Closed,
+            what,
+        )?;
+    }
+    Ok(())
+}
+
+async fn closed_writes_stay(context: Context) -> Check {
+    let items = context.collection("items")?;
+    let store = context.open().await?;
+    let writers: Vec<_> = (0..8)
+        .map(|writer| {
+            let (store, items) = (store.clone(), items.clone());
+            tokio::spawn(async move {
+                let mut answered = Vec::new();
+                for n in 0.. {
+                    let name = key(&format!("w{writer}-{n}"))?;
+                    match store.put(&items, &name, ANY, Put::default()).await {
+                        Ok(_) => answered.push(name),
+                        Err(error) if error.kind() == ErrorKind::Closed => {
+                            return Ok((answered, name));
+                        }
+                        Err(error) => return Err(Failure::from(error)),
+                    }
+                    tokio::task::yield_now().await;
+                }
+                Err(Failure::here("the writer ran out of numbers"))
+            })
+        })
+        .collect();
+    for _ in 0..50 {
+        put(&store, &items, &key("own")?, json!({})).await?;
+    }
+    store.close().await?;
+    let again = context.open().await?;
+    for writer in writers {
+        let (answered, refused) = writer
+            .await
+            .map_err(|error| Failure::here(error.to_string()))??;
+        for name in &answered {
+            ensure!(
+                again.head(&items, name).await?.is_some(),
+                "a write that was answered before close is gone"
+            );
+        }
+        ensure!(
+            again.head(&items, &refused).await?.is_none(),
+            "a write that was refused with Closed took effect"
+        );
+    }
+    again.close().await?;
+    Ok(())
+}
+
+async fn healthy(context: Context) -> Check {
+    context.store().health().await?;
+    Ok(())
+}
