@@ -45,6 +45,8 @@ pub(crate) fn run(arguments: &[String]) -> Result {
             "-max_len=4096".into(),
         ])
         .env("RUSTUP_TOOLCHAIN", "nightly")
+        // The cargo that started this is another one.
+        .without("CARGO")
         .within(root().join("fuzz"))
         .run()
 }

@@ -1,6 +1,6 @@
 //! `lint`: what a reviewer should not have to say.
 
-use crate::shell::{Result, cargo, shell};
+use crate::shell::{Result, cargo, shell, workspaces};
 use crate::{docs, tools};
 
 type Check = (&'static str, fn() -> Result);
@@ -31,13 +31,18 @@ pub(crate) fn run(_: &[String]) -> Result {
 }
 
 fn format() -> Result {
-    cargo(["fmt", "--all", "--check"]).run()
+    workspaces()
+        .iter()
+        .try_for_each(|workspace| cargo(["fmt", "--all", "--check"]).within(workspace).run())
 }
 
 fn clippy() -> Result {
-    cargo(["clippy", "--workspace", "--all-targets", "--all-features"])
-        .args(["--", "-D", "warnings"])
-        .run()
+    workspaces().iter().try_for_each(|workspace| {
+        cargo(["clippy", "--workspace", "--all-targets", "--all-features"])
+            .args(["--", "-D", "warnings"])
+            .within(workspace)
+            .run()
+    })
 }
 
 fn documentation() -> Result {

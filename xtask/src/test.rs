@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::shell::{Result, cargo, root};
+use crate::shell::{Result, cargo, workspaces};
 
 /// Runs the doctests, then all others, and sums them up at the end. Arguments
 /// choose tests by parts of their names; doctests are left out then.
@@ -10,15 +10,21 @@ pub(crate) fn run(filters: &[String]) -> Result {
     let mut sound = true;
     let mut doctests = Count::default();
     if filters.is_empty() {
-        sound &= cargo(["test", "--workspace", "--all-features", "--doc"])
-            .watch(|line| doctests.see_cargo(line))?;
+        sound &= cargo([
+            "test",
+            "--no-fail-fast",
+            "--workspace",
+            "--all-features",
+            "--doc",
+        ])
+        .watch(|line| doctests.see_cargo(line))?;
     }
 
     let mut tests = Count::default();
     let has_nextest = cargo(["nextest", "--version"])
         .ask()
         .is_some_and(|(worked, _)| worked);
-    for workspace in workspaces()? {
+    for workspace in workspaces() {
         let all = [
             "--workspace",
             "--all-features",
@@ -27,16 +33,13 @@ pub(crate) fn run(filters: &[String]) -> Result {
             "--tests",
             "--examples",
         ];
-        // No process a test: it keeps one runner from hiding what the other shows.
         let run = if has_nextest {
             cargo(["nextest", "run", "--no-fail-fast", "--no-tests", "pass"])
         } else {
             cargo(["test", "--no-fail-fast"])
         };
         let run = run.args(all).args(filters).within(&workspace);
-        let target =
-            std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| root().join("target").into());
-        sound &= run.env("CARGO_TARGET_DIR", target).watch(|line| {
+        sound &= run.watch(|line| {
             if has_nextest {
                 tests.see_nextest(line);
             } else {
@@ -51,21 +54,6 @@ pub(crate) fn run(filters: &[String]) -> Result {
     } else {
         Err("not all tests passed; what failed stands above".into())
     }
-}
-
-/// The main workspace, and crates that stand alone to show that one can.
-fn workspaces() -> Result<Vec<std::path::PathBuf>> {
-    let mut all = vec![root()];
-    let alone = root().join("examples");
-    for entry in std::fs::read_dir(alone).into_iter().flatten().flatten() {
-        let manifest = entry.path().join("Cargo.toml");
-        let is_root = std::fs::read_to_string(manifest)
-            .is_ok_and(|text| text.lines().any(|line| line.trim() == "[workspace]"));
-        if is_root {
-            all.push(entry.path());
-        }
-    }
-    Ok(all)
 }
 
 #[derive(Default)]

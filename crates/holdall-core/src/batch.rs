@@ -272,6 +272,9 @@ impl Batch {
         if self.operations.is_empty() {
             return Err(Error::invalid("the batch has no operations"));
         }
+        // Before the number of operations: where the scope is one item, that
+        // is what a batch of two breaks, whatever the limit says.
+        self.validate_scope(limits.scope)?;
         if self.operations.len() > limits.max_ops {
             return Err(Error::too_large(format!(
                 "the batch has {} operations; the limit is {}",
@@ -286,7 +289,6 @@ impl Batch {
                 limits.max_bytes
             )));
         }
-        self.validate_scope(limits.scope)?;
         if let [only] = self.operations.as_slice() {
             return only.validate(can);
         }
@@ -427,4 +429,33 @@ pub enum Outcome {
     Aborted,
     /// It cannot be told. Look at the items themselves.
     Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Backend, BatchLimits, ErrorKind, MemoryBackend};
+
+    /// A backend of scope `Item` has no reason to take more than one operation,
+    /// and its batches of two were `TooLarge`, as if fewer bytes would help.
+    #[test]
+    fn a_batch_beyond_the_scope_is_unsupported_whatever_the_limit() {
+        let capabilities = MemoryBackend::new().capabilities();
+        let can = Capabilities {
+            batch: BatchLimits {
+                scope: Scope::Item,
+                max_ops: 1,
+                ..capabilities.batch
+            },
+            ..capabilities
+        };
+        let (items, key) = ("items".parse().unwrap(), |key: &str| Key::new(key).unwrap());
+        let one = Batch::new().delete(&items, &key("a"), Condition::Any);
+        assert!(one.validate(&can).is_ok());
+        let two = one.delete(&items, &key("b"), Condition::Any);
+        assert_eq!(
+            two.validate(&can).unwrap_err().kind(),
+            ErrorKind::Unsupported
+        );
+    }
 }

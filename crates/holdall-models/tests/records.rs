@@ -1,5 +1,7 @@
 //! What `records` promises, as stories over the memory backend.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use holdall_core::layers::Namespace;

@@ -1,6 +1,6 @@
 use holdall_core::{Doc, Path, Value, equal, sort_key, value_of_sort_key};
 
-use crate::strict;
+use crate::{refused, strict};
 
 /// A text is a doc exactly when a second reading says so, and the same one.
 pub fn doc(data: &[u8]) -> bool {
@@ -8,6 +8,7 @@ pub fn doc(data: &[u8]) -> bool {
     let doc = match Doc::parse(data.to_vec()) {
         Ok(doc) => doc,
         Err(error) => {
+            refused(&error);
             assert!(expected.is_none(), "refused, though it is a doc: {error}");
             return false;
         }

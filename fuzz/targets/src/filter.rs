@@ -1,6 +1,6 @@
 use holdall_core::{Doc, Entry, Filter, Key, Subject, Timestamp, Value, Version, json};
 
-use crate::lines;
+use crate::{lines, refused};
 
 /// A filter in the first line, a doc in the rest. What is read is written and
 /// read again as the same filter, and it evaluates, on that doc and others.
@@ -8,8 +8,12 @@ pub fn filter(data: &[u8]) -> bool {
     let Some([text, doc]) = lines(data) else {
         return false;
     };
-    let Ok(filter) = Filter::parse(text) else {
-        return false;
+    let filter = match Filter::parse(text) {
+        Ok(filter) => filter,
+        Err(error) => {
+            refused(&error);
+            return false;
+        }
     };
     let written = filter.to_json();
     let again = Filter::from_json(&written).expect("what is written is a filter");

@@ -11,6 +11,7 @@
     reason = "a panic is how a target says what it found"
 )]
 
+mod config;
 mod cursor;
 mod doc;
 mod filter;
@@ -18,30 +19,46 @@ mod key;
 mod order;
 mod path;
 mod strict;
+mod url;
 
+pub use config::config;
 pub use cursor::cursor;
 pub use doc::doc;
 pub use filter::filter;
 pub use key::key;
 pub use order::order;
 pub use path::path;
+pub use url::url;
 
 /// A target: any bytes in, whether they were accepted out.
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target, by the name of its folder in the corpus.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("config", config),
     ("cursor", cursor),
     ("doc", doc),
     ("filter", filter),
     ("key", key),
     ("order", order),
     ("path", path),
+    ("url", url),
 ];
+
+fn text(data: &[u8]) -> Option<&str> {
+    std::str::from_utf8(data).ok()
+}
 
 /// The lines of an input, which must be UTF-8; those that are not there are
 /// empty. The last one takes the rest.
 fn lines<const N: usize>(data: &[u8]) -> Option<[&str; N]> {
-    let mut parts = std::str::from_utf8(data).ok()?.splitn(N, '\n');
+    let mut parts = text(data)?.splitn(N, '\n');
     Some([(); N].map(|()| parts.next().unwrap_or_default()))
+}
+
+/// What is refused is refused in one line of a bounded length.
+fn refused(error: &holdall_core::Error) {
+    let text = error.to_string();
+    assert!(text.len() < 5000, "an error of {} bytes", text.len());
+    assert!(!text.contains(char::is_control), "{text:?}");
 }

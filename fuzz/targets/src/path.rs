@@ -1,6 +1,6 @@
 use holdall_core::{Doc, Index, Path, Sort};
 
-use crate::lines;
+use crate::{lines, refused};
 
 /// A path in the first line, a doc in the rest. What is read is written and
 /// read again as the same path, and holds nothing that no doc can hold.
@@ -8,8 +8,12 @@ pub fn path(data: &[u8]) -> bool {
     let Some([text, doc]) = lines(data) else {
         return false;
     };
-    let Ok(path) = Path::parse(text) else {
-        return false;
+    let path = match Path::parse(text) {
+        Ok(path) => path,
+        Err(error) => {
+            refused(&error);
+            return false;
+        }
     };
     let written = path.to_string();
     assert_eq!(

@@ -162,6 +162,38 @@ impl Failure {
         Self(format!("{message} [{}:{}]", at.file(), at.line()))
     }
 
+    /// A failure because something is not what it should be. Of long values
+    /// only the surroundings of the first difference are shown.
+    #[track_caller]
+    pub fn differ(
+        what: impl fmt::Display,
+        found: &(impl fmt::Debug + ?Sized),
+        wanted: &(impl fmt::Debug + ?Sized),
+    ) -> Self {
+        const LONG: usize = 400;
+        const AROUND: usize = 150;
+        let (found, wanted) = (format!("{found:?}"), format!("{wanted:?}"));
+        if found.len().max(wanted.len()) <= LONG {
+            return Self::here(format!("{what}: found {found}, wanted {wanted}"));
+        }
+        let alike = found
+            .chars()
+            .zip(wanted.chars())
+            .take_while(|(a, b)| a == b);
+        let start = alike.count().saturating_sub(AROUND);
+        let part = |text: &str| {
+            text.chars()
+                .skip(start)
+                .take(2 * AROUND)
+                .collect::<String>()
+        };
+        Self::here(format!(
+            "{what}: they differ after {start} characters: found …{}…, wanted …{}…",
+            part(&found),
+            part(&wanted)
+        ))
+    }
+
     /// The same, with what was being done in front.
     #[must_use]
     pub fn during(self, what: impl fmt::Display) -> Self {
@@ -222,10 +254,11 @@ macro_rules! ensure_eq {
         match (&$found, &$wanted) {
             (found, wanted) if found == wanted => {}
             (found, wanted) => {
-                return Err($crate::conformance::Failure::here(format!(
-                    "{}: found {found:?}, wanted {wanted:?}",
-                    format_args!($($message)+)
-                )));
+                return Err($crate::conformance::Failure::differ(
+                    format_args!($($message)+),
+                    found,
+                    wanted,
+                ));
             }
         }
     };

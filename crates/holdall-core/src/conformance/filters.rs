@@ -373,10 +373,7 @@ async fn entry_fields(context: Context) -> Check {
             vec!["a/1", "b_"],
         ),
         (json!({"$key": {"$contains": "/"}}), vec!["a/1", "a/2"]),
-        (
-            json!({"$key": {"$match": "b"}}),
-            vec![],
-        ),
+        (json!({"$key": {"$match": "b"}}), vec![]),
         (json!({"$size": {"$gte": 20}}), vec!["b%", "b_"]),
         (json!({"$size": 10.0}), vec!["a/2"]),
         (json!({"$size": {"$exists": false}}), vec![]),

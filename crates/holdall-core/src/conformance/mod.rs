@@ -31,12 +31,16 @@ mod target;
 mod atomic;
 mod bodies;
 mod conditions;
+mod differential;
 mod docs;
 mod entries;
 mod filters;
+mod indexes;
 mod keys;
+mod resolve;
 mod scan;
 mod sorts;
+mod watch;
 
 pub use case::{Case, Check, Failure, Need};
 pub use context::Context;
@@ -57,6 +61,10 @@ pub fn cases() -> Vec<Case> {
         scan::cases(),
         filters::cases(),
         sorts::cases(),
+        indexes::cases(),
+        resolve::cases(),
+        watch::cases(),
+        differential::cases(),
     ]
     .into_iter()
     .flatten()

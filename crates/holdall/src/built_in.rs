@@ -1,0 +1,76 @@
+//! The backends that are built in: a line each in the table, and how each
+//! reads its settings.
+
+use holdall_core::{DynBackend, Env, Error, MemoryBackend, Result};
+
+use crate::Settings;
+use crate::registry::{Factory, factory};
+
+/// The table of URL schemes.
+pub(crate) fn schemes() -> Vec<(&'static str, Factory)> {
+    vec![
+        ("memory", factory(memory)),
+        #[cfg(feature = "sqlite")]
+        ("sqlite", factory(sqlite)),
+    ]
+}
+
+/// Schemes that this build could have and has not; each is the name of its
+/// feature.
+pub(crate) const LEFT_OUT: &[&str] = &[
+    #[cfg(not(feature = "sqlite"))]
+    "sqlite",
+];
+
+fn invalid(settings: &Settings, why: &str) -> Error {
+    Error::invalid(format!(
+        "the URL {:?} is not valid: {why}",
+        settings.to_string()
+    ))
+}
+
+async fn memory(settings: Settings, env: Env) -> Result<DynBackend> {
+    if !settings.location().is_empty() {
+        return Err(invalid(
+            &settings,
+            "nothing stands behind memory:, as every opening is a new, empty store",
+        ));
+    }
+    settings.refuse_unknown(&[])?;
+    Ok(MemoryBackend::with_env(env).into())
+}
+
+#[cfg(feature = "sqlite")]
+async fn sqlite(settings: Settings, env: Env) -> Result<DynBackend> {
+    use holdall_backends::sqlite::{SqliteBackend, SqliteOptions};
+
+    let path = settings.path();
+    if path.is_empty() {
+        return Err(invalid(
+            &settings,
+            "the path of the file is missing; write sqlite:PATH",
+        ));
+    }
+    // A habit from other programs, which would name a file in the root folder.
+    if path.starts_with("//") {
+        return Err(invalid(
+            &settings,
+            "a path follows the colon at once: write sqlite:PATH or sqlite:/absolute/PATH",
+        ));
+    }
+    // SQLite itself takes these for something else than a file.
+    if path.starts_with(':') {
+        return Err(invalid(
+            &settings,
+            "a path does not start with a colon; a store in memory is memory:, a file \
+             of such a name sqlite:./NAME",
+        ));
+    }
+    let mut options = SqliteOptions::new(path);
+    options.env = env;
+    for (name, value) in settings.options() {
+        options.set(name, value)?;
+    }
+    let backend = SqliteBackend::open(options).await?;
+    Ok(std::sync::Arc::new(backend))
+}
