@@ -177,7 +177,12 @@ fn read_one(
         return Ok(None);
     };
     options.check_version(rows::version(row.get_ref(1)?)?)?;
-    Ok(Some(rows::stored(row, options.parts, options.range)?))
+    Ok(Some(rows::stored_as(
+        key.clone(),
+        row,
+        options.parts,
+        options.range,
+    )?))
 }
 
 fn drop_table(session: &Session, collection: &CollectionName) -> Result<()> {
@@ -274,15 +279,10 @@ impl Backend for SqliteBackend {
         key: &Key,
         options: GetOptions,
     ) -> Result<Option<Item>> {
-        let (shared, name, wanted) = (self.shared.clone(), collection.clone(), key.clone());
         let read =
-            move |connection: &Connection| read_one(&shared, connection, &name, &wanted, &options);
-        let stored = self
-            .shared
-            .readers
-            .read(read)
-            .await
-            .map_err(|error| error.at(collection, Some(key)))?;
+            |connection: &Connection| read_one(&self.shared, connection, collection, key, &options);
+        let stored = self.shared.readers.read_row(read).await;
+        let stored = stored.map_err(|error| error.at(collection, Some(key)))?;
         Ok(stored.map(|stored| stored.into_item(&self.shared)))
     }
 

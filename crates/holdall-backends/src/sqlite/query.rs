@@ -312,7 +312,7 @@ impl Turn {
                 last = Some(text(row, 0)?.to_owned());
             } else {
                 bytes += row_bytes(row);
-                found.push(stored(row, self.query.parts, None)?);
+                found.push(stored(row, self.query.parts)?);
             }
             full = found.len() as u64 + skipped == limit || bytes >= PAGE_BYTES;
             if full {
@@ -433,7 +433,7 @@ impl Turn {
             let mut rows = statement.query(params_from_iter(values))?;
             if let Some(row) = rows.next()? {
                 bytes += row_bytes(row);
-                found.push(stored(row, self.query.parts, None)?);
+                found.push(stored(row, self.query.parts)?);
             }
         }
         let state = if next < ids.len() {
@@ -647,7 +647,7 @@ pub(super) async fn get_many(
         let mut found = Vec::with_capacity(keys.len());
         for key in &keys {
             let mut rows = statement.query([key.as_str()])?;
-            let item = rows.next()?.map(|row| stored(row, parts, None)).transpose();
+            let item = rows.next()?.map(|row| stored(row, parts)).transpose();
             found.push(item?);
         }
         drop(statement);

@@ -63,6 +63,16 @@ impl Readers {
         }
     }
 
+    /// Runs a read of one row, where it stands: even looking at the clock would
+    /// be felt.
+    pub(super) async fn read_row<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, ReadError>,
+    ) -> Result<T> {
+        let reader = self.take().await?;
+        read(&reader.connection().connection).map_err(ReadError::into_error)
+    }
+
     /// Closes all connections, once each is idle.
     pub(super) async fn close(&self) {
         if let Ok(_all) = self.0.permits.acquire_many(self.0.size).await {

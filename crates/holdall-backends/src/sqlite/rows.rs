@@ -19,12 +19,19 @@ pub(super) struct Stored {
 }
 
 /// Reads the columns of [`columns`](super::catalogue::columns).
-pub(super) fn stored(
+pub(super) fn stored(row: &Row<'_>, parts: Parts) -> Result<Stored, ReadError> {
+    // The key was checked when it was put.
+    let key = Key::new(text(row, 0)?)?;
+    stored_as(key, row, parts, None)
+}
+
+/// The same for a row whose key is known, with a range of the body.
+pub(super) fn stored_as(
+    key: Key,
     row: &Row<'_>,
     parts: Parts,
     range: Option<ByteRange>,
 ) -> Result<Stored, ReadError> {
-    let key = text(row, 0)?;
     let entry = entry(row)?;
     let chunks: Option<i64> = row.get(6)?;
     let attrs = match row.get_ref(7)?.as_blob_or_null().map_err(shape)? {
@@ -49,8 +56,6 @@ pub(super) fn stored(
             }
         }
     }
-    // The key was checked when it was put.
-    let key = Key::new(key)?;
     Ok(Stored {
         item: Item {
             key,
