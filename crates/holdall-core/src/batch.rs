@@ -442,8 +442,6 @@ mod tests {
     use super::*;
     use crate::{Backend, BatchLimits, ErrorKind, MemoryBackend};
 
-    /// A backend of scope `Item` has no reason to take more than one operation,
-    /// and its batches of two were `TooLarge`, as if fewer bytes would help.
     /// The name of the collection was counted and attrs were not: a batch at
     /// the limit that a namespace declares was past that of the backend in it,
     /// and 4 KiB of attrs an item came on top of any limit.
@@ -463,6 +461,8 @@ mod tests {
         assert_eq!(bytes("c"), bytes("tenant/c"));
     }
 
+    /// A backend of scope `Item` has no reason to take more than one operation,
+    /// and its batches of two were `TooLarge`, as if fewer bytes would help.
     #[test]
     fn a_batch_beyond_the_scope_is_unsupported_whatever_the_limit() {
         let capabilities = MemoryBackend::new().capabilities();
