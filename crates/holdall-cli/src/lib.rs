@@ -1,1 +1,0 @@
-//! holdall-cli

@@ -1,0 +1,74 @@
+//! Which store is meant, and opening it.
+
+use std::path::Path;
+
+use holdall::{Config, Error, Settings, Store, Stores};
+
+use crate::environment;
+use crate::exit::Failure;
+
+/// The store where nothing is said.
+const DEFAULT: &str = "sqlite:holdall.db";
+
+/// The file of the default store.
+const DEFAULT_FILE: &str = "holdall.db";
+
+/// The configuration in the working folder.
+const CONFIG: &str = "holdall.toml";
+
+/// The most bytes of a configuration that are read.
+const MAX_CONFIG: u64 = 1024 * 1024;
+
+/// Opens the store that `--store` says, else `HOLDALL_STORE`, else
+/// `holdall.toml`, else the default. What has a colon is a URL, anything else
+/// a name in `holdall.toml`. A command that only reads does not make the
+/// default store.
+pub(crate) async fn open(flag: Option<&str>, only_reads: bool) -> Result<Store, Failure> {
+    let named = match flag {
+        Some(text) => Some(text.to_owned()),
+        None => environment::variable("HOLDALL_STORE"),
+    };
+    if let Some(named) = named {
+        if named.contains(':') {
+            return Ok(Store::open(Settings::parse(&named)?).await?);
+        }
+        let Some(config) = read_config()? else {
+            return Err(Failure::usage(format!(
+                "{named:?} is no URL, and there is no {CONFIG} here that could give that name to a store. \
+                 Write a URL like sqlite:PATH"
+            )));
+        };
+        return Ok(Stores::new(config).store(&named).await?);
+    }
+    if let Some(config) = read_config()? {
+        return Ok(Stores::new(config).default().await?);
+    }
+    if only_reads && !Path::new(DEFAULT_FILE).exists() {
+        return Err(Error::not_found(format!(
+            "there is no store here: no {DEFAULT_FILE}, and none is named. Put something first, or name \
+             one with --store URL"
+        ))
+        .into());
+    }
+    Ok(Store::open(Settings::parse(DEFAULT)?).await?)
+}
+
+fn read_config() -> Result<Option<Config>, Failure> {
+    use std::io::Read;
+
+    let path = Path::new(CONFIG);
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Failure::file("read", path, error)),
+    };
+    let mut text = String::new();
+    // One byte more shows the library that there are too many.
+    file.take(MAX_CONFIG + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| Failure::file("read", path, error))?;
+    let config = Config::parse(&text).map_err(|error| {
+        Error::new(error.kind(), error.retry(), format!("in {CONFIG}")).because(error)
+    })?;
+    Ok(Some(config))
+}
