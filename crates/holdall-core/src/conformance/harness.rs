@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 
 use super::report::Status;
 use super::runner::Session;
-use super::{Case, Options, Target, cases};
+use super::{Case, Options, Target, cases, serve};
 
 /// The `main` of a test binary that runs the suite on a backend, with the
 /// arguments of any Rust test binary.
@@ -19,6 +19,16 @@ pub fn main_for_tests(target: Target) -> ExitCode {
 
 /// The same with cases and options of the caller's.
 pub fn main_with(target: Target, cases: Vec<Case>, options: Options) -> ExitCode {
+    if let Some(code) = serve(std::env::args().skip(1), &target) {
+        return code;
+    }
+    let options = Options {
+        // This very program, which serves above.
+        worker: options
+            .worker
+            .or_else(|| Some((std::env::current_exe().ok()?, Vec::new()))),
+        ..options
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
         .enable_all()

@@ -37,8 +37,12 @@ mod docs;
 mod entries;
 mod filters;
 mod indexes;
+mod jobs;
 mod keys;
 mod limits;
+mod linear;
+mod processes;
+mod races;
 mod resolve;
 mod scan;
 mod sorts;
@@ -48,6 +52,7 @@ mod watch;
 pub use case::{Case, Check, Failure, Need};
 pub use context::Context;
 pub use harness::{main_for_tests, main_with};
+pub use processes::serve;
 pub use report::{CaseResult, Report, Status};
 pub use runner::{OnResult, Options, run, run_cases};
 pub use target::Target;
@@ -70,6 +75,9 @@ pub fn cases() -> Vec<Case> {
         transactions::cases(),
         limits::cases(),
         cancel::cases(),
+        races::cases(),
+        linear::cases(),
+        processes::cases(),
         differential::cases(),
     ]
     .into_iter()

@@ -30,7 +30,7 @@ pub(super) fn cases() -> Vec<Case> {
 
 /// The next change; a watcher that is told nothing for so long is told
 /// nothing any more.
-async fn next(changes: &mut ChangeStream) -> Result<Change, Failure> {
+pub(super) async fn next(changes: &mut ChangeStream) -> Result<Change, Failure> {
     const PATIENCE: Duration = Duration::from_secs(20);
     match tokio::time::timeout(PATIENCE, changes.next()).await {
         Ok(Some(change)) => Ok(change?),
