@@ -1,6 +1,6 @@
 //! `lint`: what a reviewer should not have to say.
 
-use crate::shell::{Result, cargo, shell, workspaces};
+use crate::shell::{Result, cargo, root, shell};
 use crate::{docs, tools};
 
 type Check = (&'static str, fn() -> Result);
@@ -30,19 +30,19 @@ pub(crate) fn run(_: &[String]) -> Result {
     }
 }
 
+/// Packages that stand outside of the workspace are held to its style, too.
 fn format() -> Result {
-    workspaces()
-        .iter()
-        .try_for_each(|workspace| cargo(["fmt", "--all", "--check"]).within(workspace).run())
+    [".", "fuzz", "bench/peers"].iter().try_for_each(|folder| {
+        cargo(["fmt", "--all", "--check"])
+            .within(root().join(folder))
+            .run()
+    })
 }
 
 fn clippy() -> Result {
-    workspaces().iter().try_for_each(|workspace| {
-        cargo(["clippy", "--workspace", "--all-targets", "--all-features"])
-            .args(["--", "-D", "warnings"])
-            .within(workspace)
-            .run()
-    })
+    cargo(["clippy", "--workspace", "--all-targets", "--all-features"])
+        .args(["--", "-D", "warnings"])
+        .run()
 }
 
 fn documentation() -> Result {

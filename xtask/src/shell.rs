@@ -14,26 +14,13 @@ pub(crate) fn root() -> PathBuf {
     here.parent().unwrap_or(here).to_owned()
 }
 
-/// The main workspace, and the examples that stand alone to show that one can.
-pub(crate) fn workspaces() -> Vec<PathBuf> {
-    let mut all = vec![root()];
-    let examples = std::fs::read_dir(root().join("examples"));
-    for entry in examples.into_iter().flatten().flatten() {
-        let manifest = std::fs::read_to_string(entry.path().join("Cargo.toml"));
-        if manifest.is_ok_and(|text| text.lines().any(|line| line.trim() == "[workspace]")) {
-            all.push(entry.path());
-        }
-    }
-    all
-}
-
 /// A program that is run in the root of the repository.
 pub(crate) struct Shell(Command);
 
 /// A cargo command, by the cargo that runs this.
 pub(crate) fn cargo<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> Shell {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // One folder for all that is built, by workspaces of their own too.
+    // One folder for all that is built, in whatever folder cargo runs.
     let target =
         std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| root().join("target").into());
     shell(cargo).args(arguments).env("CARGO_TARGET_DIR", target)

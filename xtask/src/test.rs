@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::shell::{Result, cargo, workspaces};
+use crate::shell::{Result, cargo};
 
 /// Runs the doctests, then all others, and sums them up at the end. Arguments
 /// choose tests by parts of their names; doctests are left out then.
@@ -24,29 +24,22 @@ pub(crate) fn run(filters: &[String]) -> Result {
     let has_nextest = cargo(["nextest", "--version"])
         .ask()
         .is_some_and(|(worked, _)| worked);
-    for workspace in workspaces() {
-        let all = [
-            "--workspace",
-            "--all-features",
-            "--lib",
-            "--bins",
-            "--tests",
-            "--examples",
-        ];
-        let run = if has_nextest {
-            cargo(["nextest", "run", "--no-fail-fast", "--no-tests", "pass"])
-        } else {
-            cargo(["test", "--no-fail-fast"])
-        };
-        let run = run.args(all).args(filters).within(&workspace);
-        sound &= run.watch(|line| {
+    let run = if has_nextest {
+        cargo(["nextest", "run", "--no-fail-fast", "--no-tests", "pass"])
+    } else {
+        cargo(["test", "--no-fail-fast"])
+    };
+    sound &= run
+        .args(["--workspace", "--all-features"])
+        .args(["--lib", "--bins", "--tests", "--examples"])
+        .args(filters)
+        .watch(|line| {
             if has_nextest {
                 tests.see_nextest(line);
             } else {
                 tests.see_cargo(line);
             }
         })?;
-    }
 
     eprintln!("\ndoctests: {doctests}\ntests:    {tests}");
     if sound && doctests.failed == 0 && tests.failed == 0 {
