@@ -91,6 +91,7 @@ pub(crate) enum Command {
 /// The item has the doc and the body that are given here, and nothing of what
 /// was there before. A body is read as a stream, whatever its size.
 #[derive(Group)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
 #[command(after_help = "\
 Examples:
   holdall put notes today --doc '{\"text\":\"rain\"}'
@@ -101,10 +102,10 @@ pub(crate) struct Put {
     #[command(flatten)]
     pub(crate) at: At,
     /// The doc: a JSON object, @FILE, or - for stdin
-    #[arg(long, value_name = "JSON", required_unless_present = "body")]
+    #[arg(long, value_name = "JSON", group = "what")]
     pub(crate) doc: Option<String>,
     /// The body: a file, or - for stdin
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, group = "what")]
     pub(crate) body: Option<PathBuf>,
     /// Only if there is no such item
     #[arg(long, conflicts_with = "if_version")]

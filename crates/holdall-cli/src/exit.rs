@@ -79,8 +79,11 @@ impl Failure {
             }
             Self::Error(error) => {
                 say("error", &error.to_string());
-                if let Some(hint) = hint(&error) {
-                    say("hint", hint);
+                if error.retry() == Retry::Unknown {
+                    say(
+                        "hint",
+                        "look whether it happened (head, get) before you do it again",
+                    );
                 }
                 ExitCode::from(code(&error))
             }
@@ -107,16 +110,6 @@ fn code(error: &Error) -> u8 {
         ErrorKind::Corrupt => 7,
         ErrorKind::Unsupported => 8,
         _ => 1,
-    }
-}
-
-fn hint(error: &Error) -> Option<&'static str> {
-    match (error.retry(), error.kind()) {
-        (Retry::Unknown, _) => Some("look whether it happened (head, get) before you do it again"),
-        (_, ErrorKind::Conflict) if error.key().is_some() => {
-            Some("`holdall head` shows the version that is there now")
-        }
-        _ => None,
     }
 }
 

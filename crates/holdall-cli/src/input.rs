@@ -65,9 +65,10 @@ pub(crate) fn open(path: &Path) -> Result<Box<dyn Read + Send>, Failure> {
 pub(crate) async fn body(
     backend: &DynBackend,
     collection: &CollectionName,
+    reader: Box<dyn Read + Send>,
     path: &Path,
 ) -> Result<NewBody, Failure> {
-    let mut pieces = pieces(open(path)?, path);
+    let mut pieces = pieces(reader, path);
     let mut first = Vec::new();
     while first.len() <= INLINE {
         match pieces.next().await {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use holdall::{Config, Error, Settings, Store, Stores};
+use tokio::sync::OnceCell;
 
 use crate::environment;
 use crate::exit::Failure;
@@ -19,11 +20,47 @@ const CONFIG: &str = "holdall.toml";
 /// The most bytes of a configuration that are read.
 const MAX_CONFIG: u64 = 1024 * 1024;
 
+/// The way to the store: it is opened when a command has checked all else, so
+/// that wrong input makes no file.
+pub(crate) struct Door {
+    flag: Option<String>,
+    opened: OnceCell<Store>,
+}
+
+/// What a command wants of the store.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// What is there: the default store is not made for it.
+    Existing,
+    /// To write, or to wait for others that do.
+    Any,
+}
+
+impl Door {
+    pub(crate) fn new(flag: Option<String>) -> Self {
+        Self {
+            flag,
+            opened: OnceCell::new(),
+        }
+    }
+
+    pub(crate) async fn open(&self, access: Access) -> Result<&Store, Failure> {
+        let flag = self.flag.as_deref();
+        self.opened.get_or_try_init(|| open(flag, access)).await
+    }
+
+    pub(crate) async fn close(&self) -> Result<(), Failure> {
+        match self.opened.get() {
+            Some(store) => Ok(store.close().await?),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Opens the store that `--store` says, else `HOLDALL_STORE`, else
 /// `holdall.toml`, else the default. What has a colon is a URL, anything else
-/// a name in `holdall.toml`. A command that only reads does not make the
-/// default store.
-pub(crate) async fn open(flag: Option<&str>, only_reads: bool) -> Result<Store, Failure> {
+/// a name in `holdall.toml`.
+async fn open(flag: Option<&str>, access: Access) -> Result<Store, Failure> {
     let named = match flag {
         Some(text) => Some(text.to_owned()),
         None => environment::variable("HOLDALL_STORE"),
@@ -43,7 +80,7 @@ pub(crate) async fn open(flag: Option<&str>, only_reads: bool) -> Result<Store, 
     if let Some(config) = read_config()? {
         return Ok(Stores::new(config).default().await?);
     }
-    if only_reads && !Path::new(DEFAULT_FILE).exists() {
+    if access == Access::Existing && !Path::new(DEFAULT_FILE).exists() {
         return Err(Error::not_found(format!(
             "there is no store here: no {DEFAULT_FILE}, and none is named. Put something first, or name \
              one with --store URL"

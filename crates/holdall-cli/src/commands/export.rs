@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use data_encoding::BASE64;
 use futures_util::TryStreamExt;
-use holdall::{Body, ByteStream, Error, Parts, Scan, Store};
+use holdall::{Body, ByteStream, Error, Parts, Scan};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -11,6 +11,7 @@ use crate::args::Whole;
 use crate::exit::Failure;
 use crate::lines::PART;
 use crate::output::{Output, raw};
+use crate::store::{Access, Door};
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -31,8 +32,9 @@ struct PartLine {
     part: String,
 }
 
-pub(crate) async fn run(store: &Store, output: &mut Output, wanted: Whole) -> Result<(), Failure> {
+pub(crate) async fn run(door: &Door, output: &mut Output, wanted: Whole) -> Result<(), Failure> {
     let scan = Scan::all().parts(Parts::ALL);
+    let store = door.open(Access::Existing).await?;
     let mut items = store.backend().scan(&wanted.collection, scan);
     while let Some(mut item) = items.try_next().await? {
         let body = item.body.take();

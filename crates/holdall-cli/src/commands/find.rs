@@ -1,16 +1,17 @@
 //! `ls` and `query`: many items.
 
 use futures_util::TryStreamExt;
-use holdall::{Cursor, Doc, Filter, Group, Item, Parts, Path, Scan, Sort, Store, Value};
+use holdall::{Cursor, Doc, Filter, Group, Item, Parts, Path, Scan, Sort, Value};
 use serde::Serialize;
 
 use crate::args::{Ls, Query};
 use crate::exit::Failure;
 use crate::input;
 use crate::output::{ItemLine, Output};
+use crate::store::{Access, Door};
 use crate::table::{Table, size, time};
 
-pub(crate) async fn ls(store: &Store, output: &mut Output, wanted: Ls) -> Result<(), Failure> {
+pub(crate) async fn ls(door: &Door, output: &mut Output, wanted: Ls) -> Result<(), Failure> {
     let scan = Scan {
         prefix: wanted.prefix,
         after: wanted.after,
@@ -18,6 +19,7 @@ pub(crate) async fn ls(store: &Store, output: &mut Output, wanted: Ls) -> Result
         limit: wanted.limit,
         parts: Parts::ENTRY,
     };
+    let store = door.open(Access::Existing).await?;
     let mut items = store.backend().scan(&wanted.collection, scan);
     let mut table = Table::new(&["KEY", "SIZE", "MODIFIED", "VERSION"]);
     while let Some(item) = items.try_next().await? {
@@ -37,22 +39,20 @@ pub(crate) async fn ls(store: &Store, output: &mut Output, wanted: Ls) -> Result
     table.end(output)
 }
 
-pub(crate) async fn query(
-    store: &Store,
-    output: &mut Output,
-    wanted: Query,
-) -> Result<(), Failure> {
+pub(crate) async fn query(door: &Door, output: &mut Output, wanted: Query) -> Result<(), Failure> {
     let filter = match &wanted.filter {
         Some(argument) => Filter::parse(&input::text(argument)?)?,
         None => Filter::all(),
     };
     match &wanted.count {
         Some(None) => {
+            let store = door.open(Access::Existing).await?;
             let count = store.backend().count(&wanted.collection, &filter).await?;
             return output.line(&count.to_string());
         }
         Some(Some(path)) => {
             let path = count_path(path)?;
+            let store = door.open(Access::Existing).await?;
             let groups = store
                 .backend()
                 .count_by(&wanted.collection, &filter, &path)
@@ -71,6 +71,7 @@ pub(crate) async fn query(
     // One more tells whether there is a next page.
     query.limit = wanted.limit.map(|limit| limit.saturating_add(1));
     query.validate()?;
+    let store = door.open(Access::Existing).await?;
     let mut items = store.backend().query(&wanted.collection, query.clone());
     let mut table = Table::new(&["KEY", "DOC"]);
     let (mut shown, mut next) = (0, None);

@@ -21,6 +21,7 @@ use crate::interrupt::Interrupt;
 use crate::lines::{self, Content, Line, LineBody, NewItem, at_line, damaged};
 use crate::output::Output;
 use crate::progress::Progress;
+use crate::store::{Access, Door};
 
 /// The most items and bytes of a batch, where the store allows that.
 const MAX_ITEMS: usize = 1000;
@@ -32,7 +33,7 @@ const INLINE: usize = 256 * 1024;
 type Lines = mpsc::Receiver<holdall::Result<Line>>;
 
 pub(crate) async fn run(
-    store: &Store,
+    door: &Door,
     output: &mut Output,
     wanted: Import,
     interrupt: &Interrupt,
@@ -45,6 +46,7 @@ pub(crate) async fn run(
     let progress = Progress::new(length_of(&wanted.file));
     let reader = input::open(&wanted.file)?;
     let mut lines = lines::read(reader, key, wanted.from_line);
+    let store = door.open(Access::Any).await?;
     let mut import = Importer::new(store, wanted.collection).await?;
     let result = import.all(&mut lines, interrupt, &progress).await;
     drop(progress);
@@ -130,8 +132,8 @@ impl Importer {
             return "nothing was imported".into();
         }
         format!(
-            "the lines up to {done} are in the store ({imported} imported, {unchanged} there already). Run it \
-             again to go on: what is there is skipped"
+            "the lines up to {done} are in the store ({imported} imported, {unchanged} there already), and \
+             another run skips them"
         )
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use futures_util::TryStreamExt;
 use holdall::{
     BackendExt, Body, Condition, Conditions, Doc, Entry, Error, GetOptions, Item, Key, NewBody,
-    Parts, Store,
+    Parts,
 };
 
 use crate::args::{At, Get, One, Put};
@@ -13,11 +13,12 @@ use crate::atomic_file::AtomicFile;
 use crate::exit::Failure;
 use crate::input;
 use crate::output::{ItemLine, Output};
+use crate::store::{Access, Door};
 use crate::table::{Table, size, time};
 
 const STDIN: &str = "-";
 
-pub(crate) async fn put(store: &Store, output: &mut Output, wanted: Put) -> Result<(), Failure> {
+pub(crate) async fn put(door: &Door, output: &mut Output, wanted: Put) -> Result<(), Failure> {
     let At { collection, key } = wanted.at;
     let from_stdin = wanted.body.as_deref() == Some(Path::new(STDIN));
     if from_stdin && wanted.doc.as_deref() == Some(STDIN) {
@@ -29,8 +30,14 @@ pub(crate) async fn put(store: &Store, output: &mut Output, wanted: Put) -> Resu
         Some(argument) => Doc::parse(input::text(argument)?)?,
         None => Doc::empty(),
     };
-    let body = match &wanted.body {
-        Some(path) => input::body(store.backend(), &collection, path).await?,
+    let source = wanted
+        .body
+        .as_deref()
+        .map(|path| Ok::<_, Failure>((input::open(path)?, path)))
+        .transpose()?;
+    let store = door.open(Access::Any).await?;
+    let body = match source {
+        Some((reader, path)) => input::body(store.backend(), &collection, reader, path).await?,
         None => NewBody::None,
     };
     let condition = match wanted.if_version {
@@ -50,20 +57,21 @@ pub(crate) async fn put(store: &Store, output: &mut Output, wanted: Put) -> Resu
     show_entry(output, &key, &entry)
 }
 
-pub(crate) async fn head(store: &Store, output: &mut Output, wanted: One) -> Result<(), Failure> {
+pub(crate) async fn head(door: &Door, output: &mut Output, wanted: One) -> Result<(), Failure> {
     let At { collection, key } = &wanted.at;
     let options = GetOptions {
         if_version: wanted.if_version,
         ..GetOptions::parts(Parts::ENTRY)
     };
+    let store = door.open(Access::Existing).await?;
     let found = store.backend().get(collection, key, options).await?;
     let item = found.ok_or_else(|| missing(&wanted.at))?;
     show_entry(output, key, &item.entry)
 }
 
-pub(crate) async fn rm(store: &Store, wanted: One) -> Result<(), Failure> {
+pub(crate) async fn rm(door: &Door, wanted: One) -> Result<(), Failure> {
     let At { collection, key } = &wanted.at;
-    let backend = store.backend();
+    let backend = door.open(Access::Existing).await?.backend();
     let condition = match wanted.if_version {
         Some(version) => Condition::Version(version),
         None if backend.capabilities().conditions >= Conditions::Full => Condition::Present,
@@ -104,13 +112,14 @@ fn show_entry(output: &mut Output, key: &Key, entry: &Entry) -> Result<(), Failu
     table.end(output)
 }
 
-pub(crate) async fn get(store: &Store, output: &mut Output, wanted: Get) -> Result<(), Failure> {
+pub(crate) async fn get(door: &Door, output: &mut Output, wanted: Get) -> Result<(), Failure> {
     let At { collection, key } = &wanted.at;
     let body = wanted.body || wanted.range.is_some() || (wanted.output.is_some() && !wanted.doc);
     let options = GetOptions {
         range: wanted.range,
         ..GetOptions::parts(if body { Parts::BODY } else { Parts::DOC })
     };
+    let store = door.open(Access::Existing).await?;
     let found = store.backend().get(collection, key, options).await?;
     let item = found.ok_or_else(|| missing(&wanted.at))?;
     let file = wanted

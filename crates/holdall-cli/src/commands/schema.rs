@@ -2,15 +2,16 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use holdall::{Holds, Path, Store, split_list};
+use holdall::{Holds, Path, split_list};
 use serde_json::json;
 
 use crate::args::{Drop, Index};
 use crate::exit::Failure;
 use crate::output::{Output, safe};
+use crate::store::{Access, Door};
 use crate::table::Table;
 
-pub(crate) async fn index(store: &Store, wanted: Index) -> Result<(), Failure> {
+pub(crate) async fn index(door: &Door, wanted: Index) -> Result<(), Failure> {
     let paths = split_list(&wanted.paths)
         .iter()
         .map(|path| Path::parse(path))
@@ -23,12 +24,14 @@ pub(crate) async fn index(store: &Store, wanted: Index) -> Result<(), Failure> {
         index = index.holding(Holds::Words);
     }
     index.validate()?;
+    let store = door.open(Access::Any).await?;
     store.backend().define(&wanted.collection, &[index]).await?;
     Ok(())
 }
 
-pub(crate) async fn collections(store: &Store, output: &mut Output) -> Result<(), Failure> {
+pub(crate) async fn collections(door: &Door, output: &mut Output) -> Result<(), Failure> {
     let mut table = Table::new(&["COLLECTION"]);
+    let store = door.open(Access::Existing).await?;
     for name in store.backend().collections().await? {
         if output.tables() {
             table.row(output, [name.to_string()])?;
@@ -39,8 +42,9 @@ pub(crate) async fn collections(store: &Store, output: &mut Output) -> Result<()
     table.end(output)
 }
 
-pub(crate) async fn drop(store: &Store, wanted: Drop) -> Result<(), Failure> {
+pub(crate) async fn drop(door: &Door, wanted: Drop) -> Result<(), Failure> {
     let name = &wanted.collection;
+    let store = door.open(Access::Existing).await?;
     if !wanted.yes && io::stdin().is_terminal() {
         let filter = holdall::Filter::all();
         let count = store.backend().count(name, &filter).await?;

@@ -1,15 +1,17 @@
 //! `watch`: changes as they happen.
 
 use futures_util::TryStreamExt;
-use holdall::{Change, Store, WatchFrom};
+use holdall::{Change, WatchFrom};
 use serde::Serialize;
 
 use crate::args::Watch;
 use crate::exit::{Failure, say};
 use crate::output::{Output, safe};
+use crate::store::{Access, Door};
 
-pub(crate) async fn run(store: &Store, output: &mut Output, wanted: Watch) -> Result<(), Failure> {
+pub(crate) async fn run(door: &Door, output: &mut Output, wanted: Watch) -> Result<(), Failure> {
     let from = wanted.from.map_or(WatchFrom::Now, WatchFrom::After);
+    let store = door.open(Access::Any).await?;
     let mut changes = store
         .backend()
         .watch(wanted.collection.as_ref(), from)
