@@ -31,6 +31,7 @@ mod target;
 mod atomic;
 mod bodies;
 mod cancel;
+mod collections;
 mod conditions;
 mod differential;
 mod docs;
@@ -39,13 +40,16 @@ mod filters;
 mod indexes;
 mod jobs;
 mod keys;
+mod life;
 mod limits;
 mod linear;
+mod pages;
 mod processes;
 mod races;
 mod resolve;
 mod scan;
 mod sorts;
+mod speed;
 mod transactions;
 mod watch;
 
@@ -55,6 +59,7 @@ pub use harness::{main_for_tests, main_with};
 pub use processes::serve;
 pub use report::{CaseResult, Report, Status};
 pub use runner::{OnResult, Options, run, run_cases};
+pub use speed::Speed;
 pub use target::Target;
 
 /// All cases, in the order in which a report lists them.
@@ -65,15 +70,18 @@ pub fn cases() -> Vec<Case> {
         entries::cases(),
         bodies::cases(),
         keys::cases(),
+        collections::cases(),
         docs::cases(),
         scan::cases(),
         filters::cases(),
         sorts::cases(),
+        pages::cases(),
         indexes::cases(),
         resolve::cases(),
         watch::cases(),
         transactions::cases(),
         limits::cases(),
+        life::cases(),
         cancel::cases(),
         races::cases(),
         linear::cases(),

@@ -278,7 +278,7 @@ async fn watched(context: Context) -> Check {
         .map(|entry| entry.version);
     let (mut told, mut before) = (0, None);
     loop {
-        let change = super::watch::next(&mut changes).await?;
+        let change = super::watch::next(&context, &mut changes).await?;
         if change.version == before {
             continue;
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::Speed;
 use crate::Capabilities;
 
 /// What came out of a run. Prints as a table.
@@ -16,6 +17,8 @@ pub struct Report {
     pub seed: u64,
     /// Each case, in the order of the suite.
     pub results: Vec<CaseResult>,
+    /// How fast it was, if that was asked for.
+    pub speed: Vec<Speed>,
 }
 
 /// What came out of a case.
@@ -89,6 +92,9 @@ impl fmt::Display for Report {
         writeln!(f, "{}: {:?}", self.target, self.capabilities)?;
         for result in &self.results {
             writeln!(f, "{result}")?;
+        }
+        for speed in &self.speed {
+            writeln!(f, "{speed}")?;
         }
         write!(
             f,

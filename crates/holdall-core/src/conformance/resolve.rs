@@ -27,12 +27,14 @@ async fn committed(context: Context) -> Check {
     let staged = store
         .stage(&items, crate::byte_stream(vec![1; 100_000]))
         .await?;
-    let batch = Batch::with_id(context.env().version())
+    let id = context.env().version();
+    let batch = Batch::with_id(id)
         .put(&items, &key("old")?, ANY, Put::bytes("body"))
         .delete(&items, &key("gone")?, ANY)
         .check(&items, &key("never")?, ANY)
         .put(&items, &key("new")?, ANY, Put::staged(staged));
     let written = store.write(batch.clone()).await?;
+    ensure_eq!(written.id, id, "the id that the write answers");
     put(store, &items, &key("old")?, json!({"later": true})).await?;
     store.delete(&items, &key("new")?, ANY).await?;
     for _ in 0..2 {

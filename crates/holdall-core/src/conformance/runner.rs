@@ -25,6 +25,8 @@ pub struct Options {
     pub parallel: usize,
     /// How long a case may take.
     pub timeout: Duration,
+    /// How long a watcher waits for a change that is due.
+    pub patience: Duration,
     /// Only cases whose name holds this.
     pub filter: Option<String>,
     /// The program, and the arguments before the suite's own, that starts as a
@@ -44,6 +46,7 @@ impl Default for Options {
             steps: 3000,
             parallel: 4,
             timeout: Duration::from_secs(120),
+            patience: Duration::from_secs(20),
             filter: None,
             worker: None,
             speed: false,
@@ -125,7 +128,15 @@ pub async fn run_cases(target: Target, cases: Vec<Case>, options: Options) -> Re
         .collect()
         .await;
     results.sort_by_key(|(at, _)| *at);
+    let mut speed = Vec::new();
+    if session.options.speed {
+        let context = session.context("speed");
+        // What a failure here would say, the cases have said.
+        speed = super::speed::measure(&context).await.unwrap_or_default();
+        context.clean().await;
+    }
     Ok(Report {
+        speed,
         target: session.target.describe().to_owned(),
         capabilities: session.store.capabilities(),
         seed: session.seed,
@@ -168,6 +179,16 @@ impl Session {
         }
     }
 
+    fn context(&self, case: &'static str) -> Context {
+        Context::new(
+            case,
+            &self.target,
+            self.store.clone(),
+            &self.options,
+            self.seed,
+        )
+    }
+
     async fn status(&self, case: &Case) -> Status {
         let can = self.store.capabilities();
         let (reopens, clock) = (self.target.keeps(), self.target.takes_env());
@@ -179,13 +200,7 @@ impl Session {
         if let Some(why) = lacking {
             return Status::NotClaimed(why);
         }
-        let context = Context::new(
-            case.name(),
-            &self.target,
-            self.store.clone(),
-            &self.options,
-            self.seed,
-        );
+        let context = self.context(case.name());
         // A task of its own, so that a panic is a result and not the end.
         let mut task = tokio::spawn(case.start(context.clone()));
         let ended = tokio::time::timeout(self.options.timeout, &mut task).await;

@@ -231,6 +231,11 @@ async fn pages_while_others_write(context: Context) -> Check {
                         break;
                     }
                     found.extend(got);
+                    // Of each item that stays there are three that come and go.
+                    ensure!(
+                        found.len() <= 5 * STILL,
+                        "pages of {page} repeat items without end"
+                    );
                 }
                 check_still(found, &keys, reverse, &format!("pages of {page}"))?;
             }

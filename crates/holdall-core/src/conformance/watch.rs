@@ -1,7 +1,6 @@
 //! Changes are told, at least once and in order.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 
@@ -30,13 +29,13 @@ pub(super) fn cases() -> Vec<Case> {
 
 /// The next change; a watcher that is told nothing for so long is told
 /// nothing any more.
-pub(super) async fn next(changes: &mut ChangeStream) -> Result<Change, Failure> {
-    const PATIENCE: Duration = Duration::from_secs(20);
-    match tokio::time::timeout(PATIENCE, changes.next()).await {
+pub(super) async fn next(context: &Context, changes: &mut ChangeStream) -> Result<Change, Failure> {
+    let patience = context.options().patience;
+    match tokio::time::timeout(patience, changes.next()).await {
         Ok(Some(change)) => Ok(change?),
         Ok(None) => Err(Failure::here("the watch ended by itself")),
         Err(_) => Err(Failure::here(format!(
-            "no change was told for {PATIENCE:?}, and one was due"
+            "no change was told for {patience:?}, and one was due"
         ))),
     }
 }
@@ -60,10 +59,14 @@ fn told(change: &Change) -> Told {
 }
 
 /// The next changes, repeats left out, as at least once allows them.
-async fn take(changes: &mut ChangeStream, count: usize) -> Result<Vec<Change>, Failure> {
+async fn take(
+    context: &Context,
+    changes: &mut ChangeStream,
+    count: usize,
+) -> Result<Vec<Change>, Failure> {
     let mut taken: Vec<Change> = Vec::new();
     while taken.len() < count {
-        let change = next(changes).await?;
+        let change = next(context, changes).await?;
         if !taken
             .iter()
             .any(|before| told(before) == told(&change) && before.collection == change.collection)
@@ -114,7 +117,7 @@ async fn tells_changes(context: Context) -> Check {
         (name.clone(), ChangeKind::Delete, None, Some(second), gone),
         (name, ChangeKind::Put, Some(third), None, third),
     ];
-    let found = take(&mut changes, 4).await?;
+    let found = take(&context, &mut changes, 4).await?;
     ensure!(
         found.iter().all(|change| change.collection == items),
         "a change is told of another collection"
@@ -125,7 +128,7 @@ async fn tells_changes(context: Context) -> Check {
         "the changes"
     );
     store.drop_collection(&items).await?;
-    let last = next(&mut changes).await?;
+    let last = next(&context, &mut changes).await?;
     match last.kind {
         ChangeKind::Dropped => ensure_eq!(
             (last.key, last.version),
@@ -167,7 +170,7 @@ async fn one_collection(context: Context) -> Check {
         .filter(|(collection, _)| *collection == here)
         .map(|(_, version)| Some(*version))
         .collect();
-    let found: Vec<_> = take(&mut one, mine.len())
+    let found: Vec<_> = take(&context, &mut one, mine.len())
         .await?
         .iter()
         .map(|change| change.version)
@@ -175,7 +178,7 @@ async fn one_collection(context: Context) -> Check {
     ensure_eq!(found, mine, "the changes of one collection");
     let mut found = Vec::new();
     while found.len() < wanted.len() {
-        let change = next(&mut all).await?;
+        let change = next(&context, &mut all).await?;
         // Other cases write too.
         let told = (
             change.collection.clone(),
@@ -201,7 +204,7 @@ async fn from_now(context: Context) -> Check {
     put(store, &items, &key("before")?, json!({})).await?;
     let mut changes = store.watch(Some(&items), WatchFrom::Now).await?;
     put(store, &items, &key("after")?, json!({})).await?;
-    let first = next(&mut changes).await?;
+    let first = next(&context, &mut changes).await?;
     ensure_eq!(
         first.key,
         Some(key("after")?),
@@ -226,13 +229,13 @@ async fn resumes(context: Context) -> Check {
         store.write(batch).await?;
         store.delete(&items, &key("k1")?, ANY).await?;
     }
-    let all = take(&mut changes, 12).await?;
+    let all = take(&context, &mut changes, 12).await?;
     drop(changes);
     for (at, change) in all.iter().enumerate() {
         let text = change.cursor.to_string();
         let cursor: WatchCursor = text.parse()?;
         let mut again = store.watch(Some(&items), WatchFrom::After(cursor)).await?;
-        let rest = take(&mut again, all.len() - at - 1).await?;
+        let rest = take(&context, &mut again, all.len() - at - 1).await?;
         let wanted: Vec<_> = all.iter().skip(at + 1).map(told).collect();
         ensure_eq!(
             rest.iter().map(told).collect::<Vec<_>>(),
@@ -248,7 +251,7 @@ async fn resumes(context: Context) -> Check {
         .await?;
     let next_put = put(store, &items, &key("next")?, json!({})).await?;
     ensure_eq!(
-        next(&mut again).await?.version,
+        next(&context, &mut again).await?.version,
         Some(next_put.version),
         "the first change behind the last cursor"
     );
@@ -286,13 +289,14 @@ fn writers(
 
 /// Reads changes until the item `end` is put, repeats left out.
 async fn until_end(
+    context: &Context,
     changes: &mut ChangeStream,
     items: &CollectionName,
 ) -> Result<Vec<Change>, Failure> {
     let mut all: Vec<Change> = Vec::new();
     let mut seen = std::collections::HashSet::new();
     loop {
-        let change = next(changes).await?;
+        let change = next(context, changes).await?;
         if change.collection != *items {
             continue;
         }
@@ -333,7 +337,7 @@ async fn concurrent_writers(context: Context) -> Check {
         );
     }
     put(store, &items, &key("end")?, json!({})).await?;
-    let all = until_end(&mut changes, &items).await?;
+    let all = until_end(&context, &mut changes, &items).await?;
     check_chains(&all)?;
     let lost: Vec<_> = made
         .iter()
@@ -354,7 +358,7 @@ async fn one_order(context: Context) -> Check {
     let mut other = store.watch(None, WatchFrom::Now).await?;
     let tasks = writers(&context, &items);
     // A third begins in the middle, behind a change of the first.
-    let first = next(&mut one).await?;
+    let first = next(&context, &mut one).await?;
     let mut third = store
         .watch(Some(&items), WatchFrom::After(first.cursor.clone()))
         .await?;
@@ -364,10 +368,10 @@ async fn one_order(context: Context) -> Check {
     }
     put(store, &items, &key("end")?, json!({})).await?;
     let one: Vec<_> = std::iter::once(first)
-        .chain(until_end(&mut one, &items).await?)
+        .chain(until_end(&context, &mut one, &items).await?)
         .collect();
-    let other = until_end(&mut other, &items).await?;
-    let third = until_end(&mut third, &items).await?;
+    let other = until_end(&context, &mut other, &items).await?;
+    let third = until_end(&context, &mut third, &items).await?;
     let order = |changes: &[Change]| changes.iter().map(told).collect::<Vec<_>>();
     ensure!(
         order(&one) == order(&other),
@@ -384,7 +388,7 @@ async fn wrong_cursor(context: Context) -> Check {
     let (store, items) = (context.store(), context.collection("items")?);
     let mut changes = store.watch(Some(&items), WatchFrom::Now).await?;
     put(store, &items, &key("a")?, json!({})).await?;
-    let own = next(&mut changes).await?.cursor;
+    let own = next(&context, &mut changes).await?.cursor;
     let mut flipped = own.as_bytes().to_vec();
     if let Some(first) = flipped.first_mut() {
         *first ^= 0x80;
@@ -424,13 +428,13 @@ async fn resumes_after_reopening(context: Context) -> Check {
     let first = context.open().await?;
     let mut changes = first.watch(Some(&items), WatchFrom::Now).await?;
     put(&first, &items, &key("a")?, json!({})).await?;
-    let cursor = next(&mut changes).await?.cursor;
+    let cursor = next(&context, &mut changes).await?.cursor;
     let missed = put(&first, &items, &key("b")?, json!({})).await?;
     first.close().await?;
     let second = context.open().await?;
     let mut changes = second.watch(Some(&items), WatchFrom::After(cursor)).await?;
     ensure_eq!(
-        next(&mut changes).await?.version,
+        next(&context, &mut changes).await?.version,
         Some(missed.version),
         "the first change after reopening"
     );

@@ -164,7 +164,7 @@ impl Generator {
                     members.insert(name.into(), self.value());
                 }
                 _ => {
-                    members.insert(name.into(), self.rng.random_range(0..40).into());
+                    members.insert(name.into(), self.rng.random_range(0..12).into());
                 }
             }
         }

@@ -61,6 +61,15 @@ async fn run(context: Context, indexes: Indexes) -> Check {
 }
 
 async fn rounds(mut twins: Twins, mut make: Generator, indexes: Indexes, steps: usize) -> Check {
+    // Sometimes before there is an item, so that indexes are kept up by every
+    // write from the first on.
+    if indexes != Indexes::None && make.rng().random_bool(0.7) {
+        for collection in twins.collections().to_vec() {
+            twins
+                .define(&collection, make.index(indexes == Indexes::Unique)?)
+                .await?;
+        }
+    }
     for step in 0..steps {
         let collection: CollectionName = twins.any_collection(make.rng());
         let done = match make.rng().random_range(0..100) {

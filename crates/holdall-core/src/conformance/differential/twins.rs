@@ -93,6 +93,10 @@ impl Twins {
         }
     }
 
+    pub(super) fn collections(&self) -> &[CollectionName] {
+        &self.collections
+    }
+
     pub(super) fn any_collection(&self, rng: &mut StdRng) -> CollectionName {
         self.collections
             .choose(rng)
