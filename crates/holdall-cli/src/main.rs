@@ -22,6 +22,9 @@ use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 
 fn main() -> ExitCode {
+    if let Some(code) = commands::serve() {
+        return code;
+    }
     let args = Args::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()

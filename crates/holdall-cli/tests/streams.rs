@@ -288,6 +288,9 @@ fn the_suite_and_the_speed_are_run_from_here() {
         "{report:?}"
     );
     assert!(!report.is_empty());
+    // Other processes are this program again.
+    let report = json_lines(&folder.ok("conformance sqlite:x.db --only processes/increments"));
+    assert_eq!(report[0]["result"], "passed", "{report:?}");
     assert_eq!(folder.ok("--store sqlite:x.db collections"), "");
     let table = folder.ok("conformance memory: --only keys --seed 7 --table");
     assert!(

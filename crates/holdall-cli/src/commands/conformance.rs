@@ -1,5 +1,6 @@
 //! `conformance`: whether a store keeps its promises.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use holdall::conformance::{CaseResult, Options, Report, Status, Target};
@@ -17,6 +18,10 @@ pub(crate) async fn run(output: &mut Output, wanted: Conformance) -> Result<(), 
     let mut options = Options::from_settings(environment::variable)?;
     options.seed = wanted.seed.or(options.seed);
     options.filter = wanted.only;
+    // This very program: see `serve`.
+    options.worker = std::env::current_exe()
+        .ok()
+        .map(|program| (program, Vec::new()));
     let progress = Arc::new(Progress::new(None));
     let bar = progress.clone();
     options.on_result = Some(Arc::new(move |result: &CaseResult| {
@@ -40,8 +45,19 @@ pub(crate) async fn run(output: &mut Output, wanted: Conformance) -> Result<(), 
     Ok(())
 }
 
+/// Serves as another process of the suite if the arguments say so: then the
+/// program has to end with this code.
+pub(crate) fn serve() -> Option<ExitCode> {
+    let target = Target::new("", opened);
+    holdall::conformance::serve(std::env::args().skip(1), &target)
+}
+
+async fn opened(url: String) -> holdall::Result<holdall::DynBackend> {
+    Ok(open(&url).await?.backend().clone())
+}
+
 /// A store by its URL; what is in memory is gone when it is closed.
-fn target(url: &str) -> Result<Target, Failure> {
+pub(crate) fn target(url: &str) -> Result<Target, Failure> {
     let settings = Settings::parse(url)?;
     let target = Target::new(
         url,

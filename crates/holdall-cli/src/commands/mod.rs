@@ -10,6 +10,7 @@ mod manual;
 mod schema;
 mod watch;
 
+pub(crate) use self::conformance::serve;
 use crate::args::{Args, Command};
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
