@@ -62,6 +62,10 @@ struct Scanner<'a> {
 
 type Check<T = ()> = Result<T, String>;
 
+const ZERO: &str = "a string holds U+0000, which docs cannot hold";
+const ENDLESS: &str = "it is not JSON: a string does not end";
+const HALF: &str = "half of a surrogate pair stands alone";
+
 impl<'a> Scanner<'a> {
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
@@ -139,7 +143,7 @@ impl<'a> Scanner<'a> {
             if self.peek() != Some(b'"') {
                 return Err(self.at_byte("it is not JSON: a name in quotes was expected"));
             }
-            let name = self.string()?;
+            let name = self.name()?;
             self.blank();
             if !self.eat(b':') {
                 return Err(self.at_byte("it is not JSON: a colon was expected"));
@@ -180,38 +184,74 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Reads a string; borrows where it has no escapes.
-    fn string(&mut self) -> Check<Cow<'a, str>> {
-        self.at += 1;
+    /// Reads a name.
+    fn name(&mut self) -> Check<Cow<'a, str>> {
         let start = self.at;
+        let escaped = self.string()?;
+        let quoted = self.text.get(start..self.at).unwrap_or_default();
+        if !escaped {
+            let bare = quoted.get(1..quoted.len() - 1);
+            return Ok(Cow::Borrowed(bare.unwrap_or_default()));
+        }
+        serde_json::from_str(quoted)
+            .map(Cow::Owned)
+            .map_err(|_| self.at_byte("it is not JSON: a name is not well formed"))
+    }
+
+    /// Passes over a string; answers whether it has escapes.
+    fn string(&mut self) -> Check<bool> {
+        self.at += 1;
         let mut escaped = false;
         loop {
+            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+            let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+            self.at += rest.iter().position(ends).unwrap_or(rest.len());
             match self.next() {
-                Some(b'"') => break,
+                Some(b'"') => return Ok(escaped),
                 Some(b'\\') => {
                     escaped = true;
-                    self.at += 1;
+                    self.escape()?;
                 }
-                Some(byte) if byte < 0x20 => {
+                Some(byte) => {
                     self.at -= 1;
-                    let what = if byte == 0 {
-                        "a string holds U+0000, which docs cannot hold"
-                    } else {
-                        "it is not JSON: a control character in a string must be escaped"
-                    };
-                    return Err(self.at_byte(what));
+                    return Err(self.at_byte(match byte {
+                        0 => ZERO,
+                        _ => "it is not JSON: a control character in a string must be escaped",
+                    }));
                 }
-                Some(_) => {}
-                None => return Err(self.at_byte("it is not JSON: a string does not end")),
+                None => return Err(self.at_byte(ENDLESS)),
             }
         }
-        let raw = self.text.get(start..self.at - 1).unwrap_or_default();
-        if !escaped {
-            return Ok(Cow::Borrowed(raw));
+    }
+
+    /// Passes over what follows a backslash.
+    fn escape(&mut self) -> Check {
+        match self.next() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(()),
+            Some(b'u') => match self.four_digits()? {
+                0 => Err(self.at_byte(ZERO)),
+                0xD800..0xDC00 if self.eat(b'\\') && self.eat(b'u') => match self.four_digits()? {
+                    0xDC00..0xE000 => Ok(()),
+                    _ => Err(self.at_byte(HALF)),
+                },
+                0xD800..0xE000 => Err(self.at_byte(HALF)),
+                _ => Ok(()),
+            },
+            Some(_) => Err(self.at_byte("it is not JSON: an escape is unknown")),
+            None => Err(self.at_byte(ENDLESS)),
         }
-        unescape(raw)
-            .map(Cow::Owned)
-            .map_err(|why| format!("{why} (in the string at byte {})", start - 1))
+    }
+
+    fn four_digits(&mut self) -> Check<u32> {
+        let mut code = 0;
+        for _ in 0..4 {
+            let digit = self.next().and_then(|byte| char::from(byte).to_digit(16));
+            let Some(digit) = digit else {
+                return Err(self.at_byte("it is not JSON: \\u takes four hexadecimal digits"));
+            };
+            code = code * 16 + digit;
+        }
+        Ok(code)
     }
 
     fn digits(&mut self) -> bool {
@@ -286,58 +326,6 @@ fn unique(mut names: Vec<Cow<'_, str>>) -> Check {
         None => Ok(()),
         Some((name, _)) => Err(format!("the name {name:?} stands in one object twice")),
     }
-}
-
-fn unescape(raw: &str) -> Check<String> {
-    let mut out = String::with_capacity(raw.len());
-    let mut rest = raw.chars();
-    while let Some(character) = rest.next() {
-        if character != '\\' {
-            out.push(character);
-            continue;
-        }
-        out.push(match rest.next() {
-            Some(same @ ('"' | '\\' | '/')) => same,
-            Some('b') => '\u{8}',
-            Some('f') => '\u{C}',
-            Some('n') => '\n',
-            Some('r') => '\r',
-            Some('t') => '\t',
-            Some('u') => escaped_code_point(&mut rest)?,
-            _ => return Err("it is not JSON: an escape is unknown".into()),
-        });
-    }
-    Ok(out)
-}
-
-fn escaped_code_point(rest: &mut std::str::Chars<'_>) -> Check<char> {
-    let first = four_digits(rest)?;
-    let code = if (0xD800..0xDC00).contains(&first) {
-        let low = match (rest.next(), rest.next()) {
-            (Some('\\'), Some('u')) => four_digits(rest)?,
-            _ => 0,
-        };
-        if !(0xDC00..0xE000).contains(&low) {
-            return Err("half of a surrogate pair stands alone".into());
-        }
-        0x10000 + ((first - 0xD800) << 10) + (low - 0xDC00)
-    } else {
-        first
-    };
-    match char::from_u32(code) {
-        Some('\0') => Err("a string holds U+0000, which docs cannot hold".into()),
-        Some(character) => Ok(character),
-        None => Err("half of a surrogate pair stands alone".into()),
-    }
-}
-
-fn four_digits(rest: &mut std::str::Chars<'_>) -> Check<u32> {
-    let mut code = 0;
-    for _ in 0..4 {
-        let digit = rest.next().and_then(|character| character.to_digit(16));
-        code = code * 16 + digit.ok_or("it is not JSON: \\u takes four hexadecimal digits")?;
-    }
-    Ok(code)
 }
 
 /// Drops the white space between the tokens of a checked text.

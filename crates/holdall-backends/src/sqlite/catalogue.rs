@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use holdall_core::{CollectionName, Parts};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use rusqlite::{Connection, OptionalExtension, Result};
+
+use super::indexes::Declared;
 
 /// The columns before doc and body, in the order in which
 /// [`rows::entry`](super::rows::entry) reads them.
@@ -17,6 +19,8 @@ pub(super) struct Table {
     pub(super) id: i64,
     /// In double quotes, ready for SQL.
     pub(super) quoted: String,
+    /// The indexes at a state of the schema.
+    pub(super) indexes: Mutex<Option<(i64, Arc<Vec<Declared>>)>>,
     get: [String; 4],
     pub(super) find: String,
     pub(super) insert: String,
@@ -44,6 +48,7 @@ impl Table {
             delete: format!("DELETE FROM {quoted} WHERE key = ?1"),
             quoted,
             get,
+            indexes: Mutex::default(),
         }
     }
 

@@ -31,6 +31,9 @@ pub(super) fn open(options: &SqliteOptions) -> Result<Connection> {
     // Nothing in a file from elsewhere gets to run or to change the schema.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // Plans do not depend on bound values. Else, as SQLite is built with STAT4,
+    // every cached statement would be planned again at every use.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     functions::register(&connection)?;
     Ok(connection)
 }
@@ -86,7 +89,17 @@ impl ReadConnection {
             .store(nanos(self.start).saturating_add(most), Ordering::Relaxed);
         let result = read(&self.connection);
         self.deadline.store(0, Ordering::Relaxed);
+        self.settle();
         result
+    }
+
+    /// Ends a transaction that is still open: its end may have been interrupted
+    /// too.
+    pub(super) fn settle(&self) {
+        if !self.connection.is_autocommit() {
+            // A connection that cannot even do this fails the next read.
+            let _failed = self.connection.execute_batch("ROLLBACK");
+        }
     }
 }
 

@@ -24,8 +24,24 @@ pub(super) struct Declared {
     pub(super) index: Index,
 }
 
-/// The indexes of a collection.
+/// The indexes of a collection, remembered until the schema changes: SQLite
+/// counts its changes, those of other processes too. For readers alone: what a
+/// writer sees may still be undone, and its count used again.
 pub(super) fn of(connection: &Connection, table: &Table) -> Result<Arc<Vec<Declared>>, ReadError> {
+    let schema: i64 = connection
+        .prepare_cached("PRAGMA schema_version")?
+        .query_row([], |row| row.get(0))?;
+    if let Some((seen, declared)) = &*table.indexes.lock()
+        && *seen == schema
+    {
+        return Ok(declared.clone());
+    }
+    let declared = Arc::new(read(connection, table)?);
+    *table.indexes.lock() = Some((schema, declared.clone()));
+    Ok(declared)
+}
+
+fn read(connection: &Connection, table: &Table) -> Result<Vec<Declared>, ReadError> {
     let mut read = connection.prepare_cached(
         "SELECT id, declaration FROM holdall_indexes WHERE collection = ?1 ORDER BY id",
     )?;
@@ -38,7 +54,7 @@ pub(super) fn of(connection: &Connection, table: &Table) -> Result<Arc<Vec<Decla
             index,
         });
     }
-    Ok(Arc::new(declared))
+    Ok(declared)
 }
 
 /// Makes the indexes that are not there yet.
@@ -72,8 +88,8 @@ pub(super) fn define(
 
 /// Removes all indexes of a collection.
 pub(super) fn remove_all(connection: &Connection, table: &Table) -> Result<()> {
-    let declared = of(connection, table).map_err(ReadError::into_error)?;
-    for Declared { id, index } in declared.iter() {
+    let declared = read(connection, table).map_err(ReadError::into_error)?;
+    for Declared { id, index } in &declared {
         let sql = match index.holds {
             Holds::Words => format!(
                 "DROP TRIGGER holdall_words_{id}_put; DROP TRIGGER holdall_words_{id}_change; \
@@ -266,7 +282,7 @@ pub(super) fn taken(
         .to_string()
         .rsplit_once("holdall_index_")
         .and_then(|(_, tail)| tail.trim_end_matches('\'').parse::<i64>().ok());
-    let declared = match of(connection, table) {
+    let declared = match read(connection, table) {
         Ok(declared) => declared,
         Err(error) => return error.into_error(),
     };

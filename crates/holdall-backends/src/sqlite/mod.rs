@@ -39,7 +39,7 @@ pub use self::options::{SqliteOptions, Synchronous};
 use self::apply::Prepared;
 use self::catalogue::Catalogue;
 use self::error::failed;
-use self::readers::{ReadError, Readers};
+use self::readers::{ReadError, Readers, Snapshot as ReadSnapshot};
 use self::sweep::Sweep;
 use self::watch::Bell;
 use self::writer::{Session, Writer};
@@ -218,7 +218,7 @@ fn drop_table(session: &Session, collection: &CollectionName) -> Result<()> {
 }
 
 fn filled(connection: &Connection) -> Result<Vec<CollectionName>, ReadError> {
-    let snapshot = connection.unchecked_transaction()?;
+    let _snapshot = ReadSnapshot::begin(connection)?;
     let mut all = connection
         .prepare_cached("SELECT name, table_name FROM holdall_collections ORDER BY name")?;
     let mut rows = all.query([])?;
@@ -234,7 +234,6 @@ fn filled(connection: &Connection) -> Result<Vec<CollectionName>, ReadError> {
     }
     drop(rows);
     drop(all);
-    snapshot.finish()?;
     Ok(names)
 }
 

@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use super::catalogue::{Table, columns};
 use super::indexes::{self, expression};
 use super::plan::{self, Clause, Position, Segment};
-use super::readers::ReadError;
+use super::readers::{ReadError, Snapshot};
 use super::rows::{Stored, shape, stored, text};
 use super::{Shared, bodies};
 
@@ -202,7 +202,7 @@ struct Turn {
 
 impl Turn {
     fn read(&self, connection: &Connection) -> Result<Page, ReadError> {
-        let snapshot = connection.unchecked_transaction()?;
+        let _snapshot = Snapshot::begin(connection)?;
         let Some(table) = self.shared.catalogue.find(connection, &self.collection)? else {
             return Ok(Page {
                 found: Vec::new(),
@@ -210,7 +210,7 @@ impl Turn {
                 state: State::End,
             });
         };
-        let page = match &self.state {
+        match &self.state {
             State::Start => self.start(connection, &table),
             State::Ordered { segments, position } => {
                 let clauses = self.filter(connection, &table)?;
@@ -228,9 +228,7 @@ impl Turn {
                 skipped: 0,
                 state: State::End,
             }),
-        };
-        snapshot.finish()?;
-        page
+        }
     }
 
     fn filter(&self, connection: &Connection, table: &Table) -> Result<Vec<Clause>, ReadError> {
@@ -477,7 +475,7 @@ pub(super) async fn explain(
     query.validate()?;
     let (inner, readers) = (shared.clone(), shared.readers.clone());
     let explain = move |connection: &Connection| {
-        let snapshot = connection.unchecked_transaction()?;
+        let _snapshot = Snapshot::begin(connection)?;
         let Some(table) = inner.catalogue.find(connection, &collection)? else {
             return Ok(Vec::new());
         };
@@ -500,7 +498,6 @@ pub(super) async fn explain(
         let lines = statement.query_map(params_from_iter(select.values), |row| row.get(3))?;
         let lines = lines.collect::<rusqlite::Result<Vec<String>>>()?;
         drop(statement);
-        snapshot.finish()?;
         Ok(lines)
     };
     readers.read(explain).await
@@ -535,7 +532,7 @@ pub(super) async fn count(
     let (shared, collection, filter) = (shared.clone(), collection.clone(), filter.clone());
     let readers = shared.readers.clone();
     let count = move |connection: &Connection| {
-        let snapshot = connection.unchecked_transaction()?;
+        let _snapshot = Snapshot::begin(connection)?;
         let Some(table) = shared.catalogue.find(connection, &collection)? else {
             return Ok(0);
         };
@@ -548,7 +545,6 @@ pub(super) async fn count(
         let count = connection
             .prepare_cached(&sql)?
             .query_row(params_from_iter(condition.values), |row| row.get(0))?;
-        snapshot.finish()?;
         Ok(count)
     };
     readers.read(count).await
@@ -580,7 +576,7 @@ fn groups(
     filter: &Filter,
     path: &Path,
 ) -> Result<Vec<Group>, ReadError> {
-    let snapshot = connection.unchecked_transaction()?;
+    let _snapshot = Snapshot::begin(connection)?;
     let Some(table) = shared.catalogue.find(connection, collection)? else {
         return Ok(Vec::new());
     };
@@ -610,7 +606,6 @@ fn groups(
     if column == "version" {
         groups.sort_by(|a, b| text_of(a).cmp(&text_of(b)));
     }
-    snapshot.finish()?;
     Ok(groups)
 }
 
@@ -639,7 +634,7 @@ pub(super) async fn get_many(
 ) -> Result<Vec<Option<Item>>> {
     let (inner, collection, keys) = (shared.clone(), collection.clone(), keys.to_vec());
     let found = shared.readers.read(move |connection| {
-        let snapshot = connection.unchecked_transaction()?;
+        let _snapshot = Snapshot::begin(connection)?;
         let Some(table) = inner.catalogue.find(connection, &collection)? else {
             return Ok(keys.iter().map(|_| None).collect());
         };
@@ -651,7 +646,6 @@ pub(super) async fn get_many(
             found.push(item?);
         }
         drop(statement);
-        snapshot.finish()?;
         Ok::<_, ReadError>(found)
     });
     let found: Vec<Option<Stored>> = found.await?;

@@ -121,9 +121,31 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         // Before the permit is given back, as fields are dropped after this.
-        if let Some(connection) = self.connection.take() {
-            self.pool.idle.lock().push(connection);
+        if let Some(reader) = self.connection.take() {
+            reader.settle();
+            self.pool.idle.lock().push(reader);
         }
+    }
+}
+
+/// A transaction that only reads: all that is read in it is of one time. It ends
+/// when it is dropped.
+pub(super) struct Snapshot<'a>(&'a Connection);
+
+impl<'a> Snapshot<'a> {
+    pub(super) fn begin(connection: &'a Connection) -> rusqlite::Result<Self> {
+        connection.prepare_cached("BEGIN")?.execute([])?;
+        Ok(Self(connection))
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        // If it is interrupted, the connection sees to it.
+        let _later = self
+            .0
+            .prepare_cached("ROLLBACK")
+            .and_then(|mut end| end.execute([]));
     }
 }
 
