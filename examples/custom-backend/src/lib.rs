@@ -1,6 +1,7 @@
-//! `toy:`: a backend of one's own, with nothing but the seven methods that a
-//! backend must have, and the one that drops unique indexes. Queries, counts,
-//! transactions, layers and models come with them.
+//! `toy:`: a backend of one's own, with the seven methods that a backend must
+//! have, and those whose defaults cannot know what it holds: dropping indexes,
+//! and being closed. Queries, counts, transactions, layers and models come with
+//! them.
 //!
 //! It keeps a map in memory and writes one item at a time
 //! ([`Scope::Item`]).
@@ -19,7 +20,7 @@ use holdall::{
     Registry, Result, Scan, Scope, Snapshot, Staged, Timestamp, Type, Version, Watch, Written,
     sort_key,
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 /// The most bytes of a body.
 const MAX_BODY: usize = 64 * 1024 * 1024;
@@ -49,6 +50,7 @@ pub struct Toy {
 
 #[derive(Debug, Default)]
 struct State {
+    closed: bool,
     collections: BTreeMap<CollectionName, Table>,
     staged: BTreeMap<Version, (CollectionName, Staged, Bytes)>,
 }
@@ -73,6 +75,36 @@ impl Toy {
     pub fn new(env: Env) -> Self {
         let state = Mutex::default();
         Self { env, state }
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.state.lock();
+        if state.closed {
+            return Err(Error::closed("the store was closed; open it again"));
+        }
+        Ok(state)
+    }
+
+    fn range(&self, collection: &CollectionName, scan: &Scan) -> Result<Vec<Result<Item>>> {
+        let state = self.open()?;
+        let (Some(table), Some((low, high))) = (state.collections.get(collection), scan.bounds())
+        else {
+            return Ok(Vec::new());
+        };
+        let bounds = (
+            low.as_ref().map(String::as_str),
+            high.as_ref().map(String::as_str),
+        );
+        let found = table.items.range::<str, _>(bounds);
+        let item = |(key, stored): (&Key, &Stored)| stored.item(key, scan.parts, None);
+        let limit = scan.limit.map_or(usize::MAX, |limit| {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        });
+        Ok(if scan.reverse {
+            found.rev().take(limit).map(item).collect()
+        } else {
+            found.take(limit).map(item).collect()
+        })
     }
 }
 
@@ -103,7 +135,7 @@ impl Backend for Toy {
         key: &Key,
         options: GetOptions,
     ) -> Result<Option<Item>> {
-        let state = self.state.lock();
+        let state = self.open()?;
         let table = state.collections.get(collection);
         let Some(stored) = table.and_then(|table| table.items.get(key)) else {
             return Ok(None);
@@ -132,7 +164,7 @@ impl Backend for Toy {
             digest: Digest::of(&bytes),
             expires: now.after(LEASE),
         };
-        let mut state = self.state.lock();
+        let mut state = self.open()?;
         state
             .staged
             .retain(|_, (_, staged, _)| staged.expires > now);
@@ -150,7 +182,7 @@ impl Backend for Toy {
         batch.validate(&self.capabilities())?;
         let id = batch.ensure_id(&self.env);
         let at = self.env.now();
-        let mut state = self.state.lock();
+        let mut state = self.open()?;
         let mut created = Vec::new();
         // The scope is one item, so this is all or nothing.
         for operation in batch.operations() {
@@ -161,30 +193,15 @@ impl Backend for Toy {
     }
 
     fn scan(&self, collection: &CollectionName, scan: Scan) -> ItemStream {
-        let state = self.state.lock();
-        let (Some(table), Some(bounds)) = (state.collections.get(collection), scan.bounds()) else {
-            return stream::empty().boxed();
-        };
-        let bounds = (
-            bounds.0.as_ref().map(String::as_str),
-            bounds.1.as_ref().map(String::as_str),
-        );
-        let found = table.items.range::<str, _>(bounds);
-        let item = |(key, stored): (&Key, &Stored)| stored.item(key, scan.parts, None);
-        let limit = scan.limit.map_or(usize::MAX, |limit| {
-            usize::try_from(limit).unwrap_or(usize::MAX)
-        });
-        let items: Vec<_> = if scan.reverse {
-            found.rev().take(limit).map(item).collect()
-        } else {
-            found.take(limit).map(item).collect()
-        };
-        stream::iter(items).boxed()
+        match self.range(collection, &scan) {
+            Ok(items) => stream::iter(items).boxed(),
+            Err(error) => stream::once(async { Err(error) }).boxed(),
+        }
     }
 
     async fn define(&self, collection: &CollectionName, indexes: &[Index]) -> Result<()> {
         indexes.iter().try_for_each(Index::validate)?;
-        let mut state = self.state.lock();
+        let mut state = self.open()?;
         let table = state.collections.entry(collection.clone()).or_default();
         let new: Vec<_> = indexes
             .iter()
@@ -200,7 +217,7 @@ impl Backend for Toy {
     }
 
     async fn collections(&self) -> Result<Vec<CollectionName>> {
-        let state = self.state.lock();
+        let state = self.open()?;
         let filled = state
             .collections
             .iter()
@@ -211,7 +228,19 @@ impl Backend for Toy {
     /// The default deletes the items. Only a backend knows where its indexes
     /// are, so one that has unique ones drops them here.
     async fn drop_collection(&self, collection: &CollectionName) -> Result<()> {
-        self.state.lock().collections.remove(collection);
+        self.open()?.collections.remove(collection);
+        Ok(())
+    }
+
+    async fn health(&self) -> Result<()> {
+        self.open().map(drop)
+    }
+
+    async fn close(&self) -> Result<()> {
+        *self.state.lock() = State {
+            closed: true,
+            ..State::default()
+        };
         Ok(())
     }
 }
