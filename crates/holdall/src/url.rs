@@ -188,53 +188,45 @@ pub(crate) fn is_secret(name: &str) -> bool {
 /// before an `@`, and options whose names say that they are secrets. What is
 /// doubtful is left out rather than shown.
 pub(crate) fn redact(text: &str) -> String {
-    let (head, query) = match split_query(text) {
-        Some((head, query)) => (head, Some(query)),
-        None => (text, None),
-    };
-    let mut shown = redact_password(head);
-    for (at, pair) in query
-        .into_iter()
-        .flat_map(|query| query.split('&'))
-        .enumerate()
-    {
-        shown.push(if at == 0 { '?' } else { '&' });
-        match pair.split_once('=') {
+    let text = redact_password(text);
+    let mut shown = String::with_capacity(text.len());
+    for (at, piece) in text.split('&').enumerate() {
+        if at > 0 {
+            shown.push('&');
+        }
+        // The first option stands behind the location and a question mark.
+        let first = piece
+            .find('?')
+            .filter(|_| at == 0)
+            .map_or(0, |mark| mark + 1);
+        let (before, option) = piece.split_at_checked(first).unwrap_or((piece, ""));
+        shown.push_str(before);
+        match option.split_once('=') {
             // A damaged name may be one of a secret.
             Some((name, _)) if decode(name).map_or(true, |name| is_secret(&name)) => {
                 shown.push_str(name);
                 shown.push_str("=***");
             }
-            _ => shown.push_str(pair),
+            _ => shown.push_str(option),
         }
     }
     shown
 }
 
-/// The query starts at the first question mark, but one before an `@` may
-/// belong to a password that was not encoded.
-fn split_query(text: &str) -> Option<(&str, &str)> {
-    let user_end = user_end(text).unwrap_or(0);
-    let (user, rest) = text.split_at_checked(user_end)?;
-    let mark = user.len() + rest.find('?')?;
-    let (head, query) = text.split_at_checked(mark)?;
-    Some((head, query.strip_prefix('?')?))
-}
-
-/// Where the part before the last `@` ends, in URLs with `//`.
-fn user_end(text: &str) -> Option<usize> {
-    let start = text.find("//")? + 2;
-    text.rfind('@').filter(|end| *end >= start)
-}
-
+/// Hides what stands before the last `@` in URLs with `//`, from the first
+/// colon or question mark on: it may be a password that was not encoded, or an
+/// option with an `@` in it.
 fn redact_password(text: &str) -> String {
-    let parts = user_end(text).and_then(|end| {
-        let start = text.find("//")? + 2;
-        let colon = start + text.get(start..end)?.find(':')?;
-        Some((text.get(..colon)?, text.get(end..)?))
+    let parts = text.find("//").and_then(|slashes| {
+        let start = slashes + 2;
+        // Slashes behind a question mark belong to an option.
+        let no_option = !text.get(..slashes)?.contains('?');
+        let end = text.rfind('@').filter(|end| no_option && *end >= start)?;
+        let from = start + text.get(start..end)?.find([':', '?'])?;
+        Some((text.get(..=from)?, text.get(end..)?))
     });
     match parts {
-        Some((before, after)) => format!("{before}:***{after}"),
+        Some((before, after)) => format!("{before}***{after}"),
         None => text.to_owned(),
     }
 }
@@ -311,6 +303,9 @@ mod tests {
             "s3://bucket?pass%77ord=hunter2",
             "s3://bucket?a=1&Token=hunter2&x=%zz",
             "s3://bucket?%zz=hunter2",
+            "s3:bucket?password=hunter2//x@y",
+            "s3://bucket?password=hunter2//x:@y",
+            "s3://bucket?a=x@y&token=hunter2",
         ] {
             let shown = match Url::parse(text) {
                 Ok(url) => url.to_string(),

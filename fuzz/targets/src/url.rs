@@ -12,6 +12,8 @@ pub fn url(data: &[u8]) -> bool {
     };
     if !text.contains(SECRET) {
         hides(&format!("some://user:{SECRET}@{text}"));
+        hides(&format!("some:place?password={SECRET}{text}"));
+        hides(&format!("some://place?password={SECRET}{text}"));
     }
     let settings = match Settings::parse(text) {
         Ok(settings) => settings,
