@@ -9,8 +9,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use crate::evaluate::{self, ItemStream};
 use crate::{
     Batch, ByteRange, ByteStream, Capabilities, ChangeStream, CollectionName, Condition, Error,
-    Filter, Group, Index, Item, Key, Outcome, Parts, Path, Query, Result, Scan, Staged, Version,
-    WatchFrom, Written,
+    Filter, Group, Index, Item, Key, Outcome, Parts, Path, Query, Result, Scan, Scope, Staged,
+    Version, WatchFrom, Written,
 };
 
 /// Stores items.
@@ -153,7 +153,12 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Those of writing.
     async fn drop_collection(&self, collection: &CollectionName) -> Result<()> {
         let limits = self.capabilities().batch;
-        let page = limits.max_ops.clamp(1, 1000) as u64;
+        let together = if limits.scope == Scope::Item {
+            1
+        } else {
+            limits.max_ops
+        };
+        let page = together.clamp(1, 1000) as u64;
         loop {
             let scan = Scan {
                 limit: Some(page),

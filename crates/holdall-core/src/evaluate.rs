@@ -243,6 +243,7 @@ pub(crate) async fn count_by(
     path: &Path,
     scan: impl FnOnce(Scan) -> ItemStream,
 ) -> Result<Vec<Group>> {
+    path.check()?;
     let reads_doc = filter.reads_doc() || matches!(path, Path::Doc(_));
     let mut items = scan(Scan::default().parts(Parts {
         doc: reads_doc,

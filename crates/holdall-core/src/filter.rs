@@ -180,6 +180,7 @@ impl Filter {
     /// microseconds, versions are only tested for equality. `Invalid` too for a
     /// value that no doc can hold: with U+0000, or deeper than 64 levels.
     pub fn test(path: Path, mut test: Test) -> Result<Self> {
+        path.check()?;
         test.check_values(&path)?;
         if let Path::Entry(field) = path {
             check_entry_test(field, &mut test)?;

@@ -86,6 +86,7 @@ impl Index {
         if self.paths.is_empty() || self.paths.len() > MAX_INDEX_PATHS {
             return refuse("it takes 1 to 8 paths");
         }
+        self.paths.iter().try_for_each(Path::check)?;
         if self.paths.contains(&Path::Entry(EntryField::Version)) {
             return refuse("nothing is ordered by $version");
         }
@@ -115,14 +116,14 @@ impl Index {
     }
 }
 
-/// The paths, separated by commas.
+/// The paths, separated by commas; a comma in a path is written `\,`.
 impl fmt::Display for Index {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, path) in self.paths.iter().enumerate() {
             if at > 0 {
                 f.write_str(",")?;
             }
-            write!(f, "{path}")?;
+            f.write_str(&path.to_string().replace(',', "\\,"))?;
         }
         Ok(())
     }

@@ -135,6 +135,24 @@ impl Path {
         Ok(Self::Doc(segments))
     }
 
+    /// Checks a path that was not read from text: each one must have a text, as
+    /// that is how paths are stored and sent.
+    ///
+    /// # Errors
+    /// `Invalid` for an empty segment, U+0000, or more than 64 segments.
+    pub fn check(&self) -> Result<()> {
+        let Self::Doc(segments) = self else {
+            return Ok(());
+        };
+        let sound = |segment: &String| !segment.is_empty() && !segment.contains('\0');
+        if segments.iter().all(sound) && segments.len() <= MAX_SEGMENTS {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "the path {segments:?} is not valid: it has 1 to {MAX_SEGMENTS} segments, none empty or with U+0000"
+        )))
+    }
+
     /// The value at this path of a doc; `None` if it is missing, or if this is
     /// a path of the entry.
     pub fn in_doc<'a>(&self, doc: &'a Value) -> Option<&'a Value> {
@@ -194,6 +212,20 @@ impl std::str::FromStr for Path {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    /// A path that was made of parts went into SQL and came back as another.
+    #[test]
+    fn a_path_without_a_text_is_refused_where_it_is_used() {
+        for segments in [vec![""], vec!["a", ""], vec!["a\0b"], vec!["a"; 65]] {
+            let path = Path::Doc(segments.into_iter().map(str::to_owned).collect());
+            let filter = crate::Filter::test(path.clone(), crate::Test::Exists(true));
+            assert!(filter.is_err(), "{path:?}");
+            assert!(crate::Index::on([path.clone()]).validate().is_err());
+            let sorted = crate::Query::default().sort(crate::Sort::by(path));
+            assert!(sorted.validate().is_err());
+        }
+        assert!(Path::Doc(Vec::new()).check().is_ok());
+    }
 
     #[test]
     fn text_and_back() {

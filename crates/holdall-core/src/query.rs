@@ -115,6 +115,7 @@ impl Query {
                 "a query cannot be sorted by $version: nothing is ordered by it",
             ));
         }
+        self.sort.iter().try_for_each(|sort| sort.path.check())?;
         let Some(cursor) = &self.after else {
             return Ok(());
         };

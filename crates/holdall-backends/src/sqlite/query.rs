@@ -557,6 +557,7 @@ pub(super) async fn count_by(
     filter: &Filter,
     path: &Path,
 ) -> Result<Vec<Group>> {
+    path.check()?;
     let (shared, collection, filter, path) = (
         shared.clone(),
         collection.clone(),
