@@ -1,5 +1,8 @@
 //! A batch is all or nothing, and one read is whole.
 
+use std::collections::HashSet;
+
+use super::background::Background;
 use super::case::refused;
 use super::helpers::{ANY, body, doc, get, key, put, query, scan, snapshot, value};
 use super::{Case, Check, Context, Failure, Need};
@@ -158,30 +161,30 @@ async fn put_replaces_everything(context: Context) -> Check {
 }
 
 async fn get_is_whole(context: Context) -> Check {
-    const WRITES: u64 = 200;
+    const READS: usize = 300;
     let (store, items) = (context.store().clone(), context.collection("items")?);
     let a = key("a")?;
     let write = |n: u64| {
         // Sizes differ much, so that small and large ways of keeping a body
         // take turns.
-        let text = format!("{n}-").repeat(if n.is_multiple_of(3) { 40_000 } else { 10 });
-        Doc::from_value(&json!({"n": n, "len": text.len()}))
-            .map(|doc| Put::bytes(text).with_doc(doc))
+        let large = n.is_multiple_of(3);
+        let text = format!("{n}-").repeat(if large { 40_000 } else { 10 });
+        let doc = Doc::from_value(&json!({"n": n, "len": text.len()}))?;
+        Ok::<_, Failure>(Put::bytes(text).with_doc(doc))
     };
     store.put(&items, &a, ANY, write(0)?).await?;
     let writer = {
         let (store, items, a) = (store.clone(), items.clone(), a.clone());
-        async move {
-            for n in 1..=WRITES {
-                store.put(&items, &a, ANY, write(n)?).await?;
-                tokio::task::yield_now().await;
+        Background::start(move |n| {
+            let (store, items, a) = (store.clone(), items.clone(), a.clone());
+            async move {
+                store.put(&items, &a, ANY, write(n + 1)?).await?;
+                Ok(())
             }
-            Ok::<_, Failure>(())
-        }
+        })
     };
-    let writer = tokio::spawn(writer);
-    while !writer.is_finished() {
-        // A backend that never waits would keep the writer from running.
+    for _ in 0..READS {
+        // Else a backend that never waits would keep the writer from running.
         tokio::task::yield_now().await;
         let Some(item) = get(&store, &items, &a).await? else {
             return Err(Failure::here(
@@ -216,9 +219,7 @@ async fn get_is_whole(context: Context) -> Check {
             "one get mixed the doc of one version with the body of another"
         );
     }
-    writer
-        .await
-        .map_err(|error| Failure::here(error.to_string()))?
+    writer.end().await
 }
 
 async fn batch_takes_effect(context: Context) -> Check {
@@ -446,33 +447,30 @@ async fn bad_batches(context: Context) -> Check {
 
 async fn readers_see_batches_whole(context: Context) -> Check {
     const ITEMS: usize = 8;
-    const WRITES: u64 = 150;
+    const READS: usize = 100;
     let (store, items) = (context.store().clone(), context.collection("items")?);
-    let batch = |n: u64| -> Result<Batch, Failure> {
+    let batch = |items: &crate::CollectionName, n: u64| -> Result<Batch, Failure> {
         let mut batch = Batch::new();
         for at in 0..ITEMS {
-            batch = batch.put(&items, &key(&format!("k{at}"))?, ANY, doc(json!({"n": n}))?);
+            batch = batch.put(items, &key(&format!("k{at}"))?, ANY, doc(json!({"n": n}))?);
         }
         Ok(batch)
     };
-    store.write(batch(0)?).await?;
-    let batches: Vec<_> = (1..=WRITES).map(batch).collect::<Result<_, _>>()?;
+    store.write(batch(&items, 0)?).await?;
     let writer = {
-        let store = store.clone();
-        tokio::spawn(async move {
-            for batch in batches {
-                store.write(batch).await?;
-                tokio::task::yield_now().await;
+        let (store, items) = (store.clone(), items.clone());
+        Background::start(move |n| {
+            let (store, batch) = (store.clone(), batch(&items, n + 1));
+            async move {
+                store.write(batch?).await?;
+                Ok(())
             }
-            Ok::<_, crate::Error>(())
         })
     };
-    while !writer.is_finished() {
-        // A backend that never waits would keep the writer from running.
+    for _ in 0..READS {
         tokio::task::yield_now().await;
         let seen = snapshot(&store, &items).await?;
-        let versions: std::collections::HashSet<_> =
-            seen.iter().map(|(_, entry, _)| entry.version).collect();
+        let versions: HashSet<_> = seen.iter().map(|(_, entry, _)| entry.version).collect();
         ensure_eq!(
             (seen.len(), versions.len()),
             (ITEMS, 1),
@@ -493,8 +491,5 @@ async fn readers_see_batches_whole(context: Context) -> Check {
             "groups that a grouped count saw while batches of all items were written"
         );
     }
-    writer
-        .await
-        .map_err(|error| Failure::here(error.to_string()))??;
-    Ok(())
+    writer.end().await
 }

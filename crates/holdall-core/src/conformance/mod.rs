@@ -29,6 +29,7 @@ mod runner;
 mod target;
 
 mod atomic;
+mod background;
 mod bodies;
 mod cancel;
 mod collections;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::background::Background;
 use super::helpers::{ANY, doc, key, put, value};
 use super::jobs::{self, Account};
 use super::{Case, Check, Context, Failure, Need};
@@ -238,23 +239,16 @@ async fn transfers(context: Context) -> Check {
         let (store, items) = (store.clone(), items.clone());
         async move { jobs::transfer(&store, &items, EACH, seed ^ task as u64).await }
     });
-    let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let reader = {
-        let (store, items, done) = (store.clone(), items.clone(), done.clone());
-        tokio::spawn(async move {
-            while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                check_sum(&store, &items).await?;
-                tokio::task::yield_now().await;
-            }
-            Ok::<_, Failure>(())
+        let (store, items) = (store.clone(), items.clone());
+        Background::start(move |_| {
+            let (store, items) = (store.clone(), items.clone());
+            async move { check_sum(&store, &items).await }
         })
     };
-    let worked = workers.await;
-    done.store(true, std::sync::atomic::Ordering::Relaxed);
-    reader
-        .await
-        .map_err(|error| Failure::here(error.to_string()))??;
-    worked?.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let worked = workers.await?;
+    reader.end().await?;
+    worked.into_iter().collect::<Result<Vec<_>, _>>()?;
     ensure_eq!(
         jobs::sum(&store, &items).await?,
         Account::TOTAL,

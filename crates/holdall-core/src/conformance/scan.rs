@@ -2,6 +2,7 @@
 
 use futures_util::TryStreamExt;
 
+use super::background::Background;
 use super::helpers::{key, put, scan};
 use super::{Case, Check, Context, Failure};
 use crate::{BackendExt, Condition, Item, Parts, Scan, json};
@@ -179,126 +180,99 @@ async fn still_items(
     Ok(keys)
 }
 
-/// Creates and deletes items everywhere between, until it is told to stop.
-fn churn(
-    context: &Context,
-    items: &crate::CollectionName,
-) -> (
-    tokio::task::JoinHandle<Check>,
-    std::sync::Arc<std::sync::atomic::AtomicBool>,
-) {
-    use std::sync::atomic::{AtomicBool, Ordering};
-    let stop = std::sync::Arc::new(AtomicBool::new(false));
-    let (store, items, stopped) = (context.store().clone(), items.clone(), stop.clone());
-    let task = tokio::spawn(async move {
-        let mut n: usize = 0;
-        while !stopped.load(Ordering::Relaxed) {
-            let name = key(&format!("k{:05}+{}", n * 37 % STILL, n % 3))?;
+/// Creates and deletes items everywhere between.
+fn churn(context: &Context, items: &crate::CollectionName) -> Background {
+    let (store, items) = (context.store().clone(), items.clone());
+    Background::start(move |n| {
+        let (store, items) = (store.clone(), items.clone());
+        async move {
+            let name = key(&format!("k{:05}+{}", n * 37 % STILL as u64, n % 3))?;
             if n.is_multiple_of(2) {
                 put(&store, &items, &name, json!({"n": n % 2})).await?;
             } else {
                 store.delete(&items, &name, Condition::Any).await?;
             }
-            n += 1;
-            tokio::task::yield_now().await;
+            Ok(())
         }
-        Ok(())
-    });
-    (task, stop)
+    })
 }
 
 async fn pages_while_others_write(context: Context) -> Check {
     let (store, items) = (context.store().clone(), context.collection("items")?);
     let keys = still_items(&context, &items).await?;
-    let (writer, stop) = churn(&context, &items);
-    let result = async {
-        for reverse in [false, true] {
-            for page in [1_u64, 7, 64] {
-                let mut found: Vec<String> = Vec::new();
-                let mut after = None;
-                loop {
-                    let asked = Scan {
-                        after: after.clone(),
-                        reverse,
-                        limit: Some(page),
-                        parts: Parts::ENTRY,
-                        ..Scan::all()
-                    };
-                    let got = scan(&store, &items, asked).await?;
-                    tokio::task::yield_now().await;
-                    after = got.last().cloned();
-                    if after.is_none() {
-                        break;
-                    }
-                    found.extend(got);
-                    // Of each item that stays there are three that come and go.
-                    ensure!(
-                        found.len() <= 5 * STILL,
-                        "pages of {page} repeat items without end"
-                    );
-                }
-                check_still(found, &keys, reverse, &format!("pages of {page}"))?;
-            }
-        }
-        // The same by the cursors of a sorted query: all still items tie.
-        for sort in ["n", "n:desc", "still:desc"] {
-            let mut found = Vec::new();
-            let filter = super::helpers::filter(json!({"still": true}))?;
-            let mut query = crate::Query::new(filter)
-                .sort(crate::Sort::parse(sort)?)
-                .limit(37);
+    let writer = churn(&context, &items);
+    for reverse in [false, true] {
+        for page in [1_u64, 7, 64] {
+            let mut found: Vec<String> = Vec::new();
+            let mut after = None;
             loop {
-                let page = store.page(&items, query.clone()).await?;
+                let asked = Scan {
+                    after: after.clone(),
+                    reverse,
+                    limit: Some(page),
+                    parts: Parts::ENTRY,
+                    ..Scan::all()
+                };
+                let got = scan(&store, &items, asked).await?;
                 tokio::task::yield_now().await;
-                found.extend(super::helpers::names(&page.items));
-                let Some(next) = page.next else { break };
-                query.after = Some(next);
+                after = got.last().cloned();
+                if after.is_none() {
+                    break;
+                }
+                found.extend(got);
+                // Of each item that stays there are three that come and go.
+                ensure!(
+                    found.len() <= 5 * STILL,
+                    "pages of {page} repeat items without end"
+                );
             }
-            check_still(
-                found,
-                &keys,
-                sort.ends_with("desc"),
-                &format!("pages sorted by {sort}"),
-            )?;
+            check_still(found, &keys, reverse, &format!("pages of {page}"))?;
         }
-        Ok::<_, Failure>(())
     }
-    .await;
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    writer
-        .await
-        .map_err(|error| Failure::here(error.to_string()))??;
-    result
+    // The same by the cursors of a sorted query: all still items tie.
+    for sort in ["n", "n:desc", "still:desc"] {
+        let mut found = Vec::new();
+        let filter = super::helpers::filter(json!({"still": true}))?;
+        let mut query = crate::Query::new(filter)
+            .sort(crate::Sort::parse(sort)?)
+            .limit(37);
+        loop {
+            let page = store.page(&items, query.clone()).await?;
+            tokio::task::yield_now().await;
+            found.extend(super::helpers::names(&page.items));
+            let Some(next) = page.next else { break };
+            query.after = Some(next);
+        }
+        check_still(
+            found,
+            &keys,
+            sort.ends_with("desc"),
+            &format!("pages sorted by {sort}"),
+        )?;
+    }
+    writer.end().await
 }
 
 async fn one_stream_while_others_write(context: Context) -> Check {
     let (store, items) = (context.store().clone(), context.collection("items")?);
     let keys = still_items(&context, &items).await?;
-    let (writer, stop) = churn(&context, &items);
-    let result = async {
-        for reverse in [false, true] {
-            let mut stream = store.scan(
-                &items,
-                Scan {
-                    reverse,
-                    ..Scan::all()
-                },
-            );
-            let mut found = Vec::new();
-            while let Some(item) = stream.try_next().await? {
-                found.push(item.key.as_str().to_owned());
-                tokio::task::yield_now().await;
-            }
-            check_still(found, &keys, reverse, "one scan")?;
+    let writer = churn(&context, &items);
+    for reverse in [false, true] {
+        let mut stream = store.scan(
+            &items,
+            Scan {
+                reverse,
+                ..Scan::all()
+            },
+        );
+        let mut found = Vec::new();
+        while let Some(item) = stream.try_next().await? {
+            found.push(item.key.as_str().to_owned());
+            tokio::task::yield_now().await;
         }
-        Ok::<_, Failure>(())
+        check_still(found, &keys, reverse, "one scan")?;
     }
-    .await;
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    writer
-        .await
-        .map_err(|error| Failure::here(error.to_string()))??;
-    result
+    writer.end().await
 }
 
 fn check_still(found: Vec<String>, keys: &[String], reverse: bool, what: &str) -> Check {

@@ -63,7 +63,12 @@ async fn run(context: Context, indexes: Indexes) -> Check {
 async fn rounds(mut twins: Twins, mut make: Generator, indexes: Indexes, steps: usize) -> Check {
     // Sometimes before there is an item, so that indexes are kept up by every
     // write from the first on.
-    if indexes != Indexes::None && make.rng().random_bool(0.7) {
+    let first = match indexes {
+        Indexes::None => 0.0,
+        Indexes::Any => 0.7,
+        Indexes::Unique => 1.0,
+    };
+    if make.rng().random_bool(first) {
         for collection in twins.collections().to_vec() {
             twins
                 .define(&collection, make.index(indexes == Indexes::Unique)?)
