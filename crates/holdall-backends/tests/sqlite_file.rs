@@ -154,6 +154,12 @@ async fn what_cannot_be_opened_says_why() {
     assert_eq!(refused(&text).await.kind(), ErrorKind::Corrupt);
     assert_eq!(content(folder.path()), before);
 
+    let mut missing = SqliteOptions::new(folder.path().join("typo.db"));
+    missing.create = false;
+    let error = SqliteBackend::open(missing).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(content(folder.path()), before);
+
     let error = refused(&folder.path().join("no/such/folder/store.db")).await;
     assert_eq!(
         (error.kind(), error.retry()),

@@ -11,9 +11,6 @@ use crate::exit::Failure;
 /// The store where nothing is said.
 const DEFAULT: &str = "sqlite:holdall.db";
 
-/// The file of the default store.
-const DEFAULT_FILE: &str = "holdall.db";
-
 /// The configuration in the working folder.
 const CONFIG: &str = "holdall.toml";
 
@@ -30,7 +27,7 @@ pub(crate) struct Door {
 /// What a command wants of the store.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// What is there: the default store is not made for it.
+    /// What is there: no store is made for it.
     Existing,
     /// To write, or to wait for others that do.
     Any,
@@ -67,7 +64,7 @@ async fn open(flag: Option<&str>, access: Access) -> Result<Store, Failure> {
     };
     if let Some(named) = named {
         if named.contains(':') {
-            return Ok(Store::open(Settings::parse(&named)?).await?);
+            return open_url(&named, access).await;
         }
         let Some(config) = read_config()? else {
             return Err(Failure::usage(format!(
@@ -80,14 +77,16 @@ async fn open(flag: Option<&str>, access: Access) -> Result<Store, Failure> {
     if let Some(config) = read_config()? {
         return Ok(Stores::new(config).default().await?);
     }
-    if access == Access::Existing && !Path::new(DEFAULT_FILE).exists() {
-        return Err(Error::not_found(format!(
-            "there is no store here: no {DEFAULT_FILE}, and none is named. Put something first, or name \
-             one with --store URL"
-        ))
-        .into());
-    }
-    Ok(Store::open(Settings::parse(DEFAULT)?).await?)
+    open_url(DEFAULT, access).await
+}
+
+async fn open_url(url: &str, access: Access) -> Result<Store, Failure> {
+    let settings = Settings::parse(url)?;
+    let settings = match access {
+        Access::Existing => settings.existing(),
+        Access::Any => settings,
+    };
+    Ok(Store::open(settings).await?)
 }
 
 fn read_config() -> Result<Option<Config>, Failure> {

@@ -20,7 +20,9 @@ fn an_empty_folder_gets_a_store_when_something_is_put() {
         "rm books emma",
         "drop books",
     ] {
-        folder.run(reads).fails(3, "there is no store here");
+        folder.run(reads).fails(3, "there is no such file");
+        let typo = format!("--store sqlite:typo.db {reads}");
+        folder.run(&typo).fails(3, "typo.db");
     }
     assert!(folder.files().is_empty());
     let put = folder
@@ -284,7 +286,14 @@ fn the_store_is_the_flag_then_the_variable_then_the_file() {
         let mut command = folder.command(line.split(' '));
         story::ran(command.env("HOLDALL_STORE", value).output().unwrap())
     };
-    assert_eq!(with("sqlite:env.db", "collections").ok(), "");
+    with("sqlite:env.db", "put notes b --doc {}").ok();
+    assert_eq!(
+        with("sqlite:env.db", "ls notes --table")
+            .ok()
+            .lines()
+            .count(),
+        2
+    );
     assert_eq!(with("disk", "collections").ok(), raw);
     assert_eq!(with("sqlite:env.db", "--store disk collections").ok(), raw);
     with("nope", "collections").fails(3, "\"disk\", \"main\"");
@@ -304,6 +313,6 @@ fn a_store_that_cannot_be_opened_has_its_own_code() {
         .fails(7, "text.db");
     assert!(read(folder.path("text.db")).starts_with(b"this is no"));
     folder
-        .run("--store sqlite:no/such/x.db collections")
+        .run("--store sqlite:no/such/x.db put a b --doc {}")
         .fails(5, "no/such/x.db");
 }

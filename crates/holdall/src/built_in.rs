@@ -68,6 +68,7 @@ async fn sqlite(settings: Settings, env: Env) -> Result<DynBackend> {
     }
     let mut options = SqliteOptions::new(path);
     options.env = env;
+    options.create = !settings.is_existing();
     for (name, value) in settings.options() {
         options.set(name, value)?;
     }

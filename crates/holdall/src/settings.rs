@@ -45,6 +45,7 @@ use crate::url::Url;
 pub struct Settings {
     url: Url,
     options: BTreeMap<String, String>,
+    existing: bool,
 }
 
 impl Settings {
@@ -55,7 +56,11 @@ impl Settings {
     pub fn parse(url: &str) -> Result<Self> {
         let url = Url::parse(url)?;
         let options = url.options().iter().cloned().collect();
-        Ok(Self { url, options })
+        Ok(Self {
+            url,
+            options,
+            existing: false,
+        })
     }
 
     /// From a map: `url`, and options.
@@ -115,6 +120,19 @@ impl Settings {
         }
         self.options.insert(name, value.into());
         Ok(self)
+    }
+
+    /// Opens only what is there: a file that is missing is `NotFound`, and none
+    /// is made. Backends that keep nothing have nothing to find, and open.
+    #[must_use]
+    pub fn existing(mut self) -> Self {
+        self.existing = true;
+        self
+    }
+
+    /// Whether only what is there is to be opened.
+    pub fn is_existing(&self) -> bool {
+        self.existing
     }
 
     /// The scheme, in lower case.

@@ -65,7 +65,7 @@ impl SqliteBackend {
     /// Opens a file, or makes it. Proves that it can be written.
     ///
     /// # Errors
-    /// `Unavailable` if the folder does not exist or the file cannot be
+    /// `NotFound` if it is not there and not to be made; `Unavailable` if the folder does not exist or the file cannot be
     /// opened; `Denied` if it cannot be written; `Corrupt` if it is damaged,
     /// no SQLite file, or of a newer format; `Invalid` if it belongs to
     /// another program; `Timeout` if another process holds its lock.
@@ -79,6 +79,12 @@ impl SqliteBackend {
     }
 
     fn open_now(options: SqliteOptions) -> Result<Self> {
+        // Only whether it is there: what opens it says all else.
+        if !options.create && !options.path.exists() {
+            return Err(Error::not_found(
+                "there is no such file. Is the path right? It is made by the first write",
+            ));
+        }
         let mut connection = connection::open(&options).map_err(failed)?;
         // Before anything that might change a file that is not ours.
         schema::check_owner(&connection)?;

@@ -8,8 +8,10 @@ use holdall_core::{Env, Error, Result};
 /// How to open an SQLite file.
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
-    /// The file; made if it is not there. Its folder must exist.
+    /// The file. Its folder must exist.
     pub path: PathBuf,
+    /// Makes the file if it is not there; else that is `NotFound`.
+    pub create: bool,
     /// When a write is on disk.
     pub synchronous: Synchronous,
     /// How long to wait for another process's lock; 5 s by default.
@@ -46,6 +48,7 @@ impl SqliteOptions {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
+            create: true,
             synchronous: Synchronous::Full,
             busy_timeout: Duration::from_secs(5),
             readers: 4,
