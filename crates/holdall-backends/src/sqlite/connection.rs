@@ -1,17 +1,19 @@
 //! Opens connections to the file.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags, Result};
 
 use super::functions;
 use super::options::{SqliteOptions, Synchronous};
 
-/// The WAL is copied into the file when it has so many pages (16 MiB).
-const CHECKPOINT_PAGES: u32 = 4096;
+/// Pages of the writer that may be changed before some go into the WAL in the
+/// middle of a transaction (24 MiB), to be written again at its end. A group fits.
+const SPILL_PAGES: u32 = 6144;
 
 /// A WAL that grew larger than this is cut after a checkpoint.
 const WAL_BYTES: u32 = 64 * 1024 * 1024;
@@ -38,17 +40,30 @@ pub(super) fn open(options: &SqliteOptions) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Prepares a connection to write.
-pub(super) fn for_writing(connection: &Connection, options: &SqliteOptions) -> Result<()> {
+/// Prepares a connection to write. Answers a counter that shows, after each
+/// commit, the pages of the WAL: who writes folds it in.
+pub(super) fn for_writing(
+    connection: &mut Connection,
+    options: &SqliteOptions,
+) -> Result<Arc<AtomicI32>> {
     connection.pragma_update(None, "journal_mode", "wal")?;
     let synchronous = match options.synchronous {
         Synchronous::Full => "full",
         Synchronous::Normal => "normal",
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
-    Ok(())
+    connection.pragma_update(None, "cache_spill", SPILL_PAGES)?;
+    let wal_pages = Arc::new(AtomicI32::new(0));
+    let counter = wal_pages.clone();
+    // Takes the place of SQLite's own hook, which would fold the WAL in before
+    // a commit is answered.
+    let count = move |_: &mut Wal, pages| {
+        counter.store(pages, Ordering::Relaxed);
+        Ok(())
+    };
+    connection.wal_hook(Some(count))?;
+    Ok(wal_pages)
 }
 
 /// A connection that reads, and can be told to give up after a while.

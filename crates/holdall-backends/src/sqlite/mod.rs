@@ -88,7 +88,7 @@ impl SqliteBackend {
         let mut connection = connection::open(&options).map_err(failed)?;
         // Before anything that might change a file that is not ours.
         schema::check_owner(&connection)?;
-        connection::for_writing(&connection, &options).map_err(failed)?;
+        let wal_pages = connection::for_writing(&mut connection, &options).map_err(failed)?;
         let identity = schema::prepare(&mut connection, &options.env)?;
         sync_folder(&options)?;
 
@@ -98,9 +98,14 @@ impl SqliteBackend {
         let sweep = Sweep::of(&options);
         let ring = bell.clone();
         let env = options.env.clone();
-        let writer = Writer::start(connection, catalogue.clone(), env, sweep, move || {
-            ring.ring()
-        })?;
+        let writer = Writer::start(
+            connection,
+            wal_pages,
+            catalogue.clone(),
+            env,
+            sweep,
+            move || ring.ring(),
+        )?;
         let names = log::Names::default();
         let shared = Shared {
             options,

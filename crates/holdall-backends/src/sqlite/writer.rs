@@ -5,6 +5,7 @@
 //! one that fails undoes itself alone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,9 @@ const GROUP_JOBS: usize = 256;
 
 /// The most bytes of a group, so that the WAL stays small.
 const GROUP_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The WAL is copied into the file when it has so many pages (16 MiB).
+const FOLD_PAGES: i32 = 4096;
 
 /// How often to look for what can be removed.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -119,6 +123,7 @@ impl Writer {
     /// Starts the thread.
     pub(super) fn start(
         connection: Connection,
+        wal_pages: Arc<AtomicI32>,
         catalogue: Arc<Catalogue>,
         env: Env,
         sweep: Sweep,
@@ -139,6 +144,7 @@ impl Writer {
             .spawn(move || {
                 Loop {
                     session,
+                    wal_pages,
                     queue,
                     sweep,
                     committed,
@@ -279,6 +285,7 @@ impl Session {
 
 struct Loop<C> {
     session: Session,
+    wal_pages: Arc<AtomicI32>,
     queue: Receiver<Queued>,
     sweep: Sweep,
     committed: C,
@@ -323,6 +330,7 @@ impl<C: Fn()> Loop<C> {
         if swept.is_err() {
             self.session.rollback();
         }
+        self.fold_in();
         swept.unwrap_or(false)
     }
 
@@ -356,6 +364,8 @@ impl<C: Fn()> Loop<C> {
             for job in jobs {
                 job.answer(result.as_ref().copied());
             }
+            // Behind the answers, so that nobody waits for it.
+            self.fold_in();
         }
         if !go_on {
             // What still waits is answered with `Closed` as the queue goes.
@@ -366,6 +376,17 @@ impl<C: Fn()> Loop<C> {
                 .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
         }
         go_on
+    }
+
+    /// Copies a WAL that has grown large into the file.
+    fn fold_in(&self) {
+        if self.wal_pages.load(Ordering::Relaxed) >= FOLD_PAGES {
+            // What readers still need, or a full disk forbids, is folded in later.
+            let _later = self
+                .session
+                .connection
+                .execute_batch("PRAGMA wal_checkpoint(PASSIVE)");
+        }
     }
 
     fn transaction(&mut self, jobs: &mut [Box<dyn Job>]) -> std::result::Result<(), GroupError> {
