@@ -484,3 +484,17 @@ async fn a_store_that_cannot_be_opened_is_an_error() {
     let bad = Options::from_settings(|name| (name == "HOLDALL_STEPS").then(|| "many".to_owned()));
     assert!(bad.unwrap_err().to_string().contains("HOLDALL_STEPS"));
 }
+
+#[tokio::test]
+async fn speed_is_told_when_it_is_asked_for() {
+    let target = Target::new("memory:", |_| async { Ok(MemoryBackend::new().into()) });
+    let options = Options {
+        filter: Some("life/healthy".into()),
+        speed: true,
+        ..Options::default()
+    };
+    let report = run(target, options).await.unwrap();
+    assert_eq!(report.speed.len(), 4, "{report}");
+    assert!(report.speed.iter().all(|speed| speed.per_second() > 0.0));
+    assert!(report.to_string().contains("a second"));
+}

@@ -162,6 +162,7 @@ async fn put_replaces_everything(context: Context) -> Check {
 
 async fn get_is_whole(context: Context) -> Check {
     const READS: usize = 300;
+    const CHANGES: usize = 40;
     let (store, items) = (context.store().clone(), context.collection("items")?);
     let a = key("a")?;
     let write = |n: u64| {
@@ -183,7 +184,10 @@ async fn get_is_whole(context: Context) -> Check {
             }
         })
     };
-    for _ in 0..READS {
+    let (mut reads, mut changes, mut last) = (0, 0, None);
+    // Many reads that all see one version would show nothing.
+    while writer.goes_on() && (reads < READS || changes < CHANGES) {
+        reads += 1;
         // Else a backend that never waits would keep the writer from running.
         tokio::task::yield_now().await;
         let Some(item) = get(&store, &items, &a).await? else {
@@ -192,6 +196,7 @@ async fn get_is_whole(context: Context) -> Check {
             ));
         };
         let (doc, entry) = (item.doc()?.value()?, item.entry);
+        changes += usize::from(last.replace(entry.version) != Some(entry.version));
         let body = match item.into_body()?.bytes(1 << 20).await {
             Ok(body) => body,
             // A body that went away while it was read is told, not mixed.
@@ -448,6 +453,7 @@ async fn bad_batches(context: Context) -> Check {
 async fn readers_see_batches_whole(context: Context) -> Check {
     const ITEMS: usize = 8;
     const READS: usize = 100;
+    const CHANGES: usize = 40;
     let (store, items) = (context.store().clone(), context.collection("items")?);
     let batch = |items: &crate::CollectionName, n: u64| -> Result<Batch, Failure> {
         let mut batch = Batch::new();
@@ -467,7 +473,9 @@ async fn readers_see_batches_whole(context: Context) -> Check {
             }
         })
     };
-    for _ in 0..READS {
+    let (mut reads, mut changes, mut last) = (0, 0, None);
+    while writer.goes_on() && (reads < READS || changes < CHANGES) {
+        reads += 1;
         tokio::task::yield_now().await;
         let seen = snapshot(&store, &items).await?;
         let versions: HashSet<_> = seen.iter().map(|(_, entry, _)| entry.version).collect();
@@ -476,6 +484,8 @@ async fn readers_see_batches_whole(context: Context) -> Check {
             (ITEMS, 1),
             "items and versions that a scan of one page saw while batches of all items were written"
         );
+        let version = seen.first().map(|(_, entry, _)| entry.version);
+        changes += usize::from(last.replace(version) != Some(version));
         let found = query(&store, &items, Query::default().sort(Sort::parse("n")?)).await?;
         ensure_eq!(
             found.len(),

@@ -36,6 +36,11 @@ impl Background {
         Self { task, stop }
     }
 
+    /// Whether it still goes on: it ends by itself when a step fails.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.task.is_finished()
+    }
+
     /// Ends it, and answers what went wrong in it.
     pub(super) async fn end(mut self) -> Check {
         self.stop.store(true, Ordering::Relaxed);

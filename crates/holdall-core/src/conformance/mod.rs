@@ -17,7 +17,14 @@
 //! }
 //! ```
 //!
-//! or is handed to [`run`], which answers a [`Report`].
+//! or is handed to [`run`], which answers a [`Report`]. A store that stays when
+//! it is closed says so with [`Target::reopens`], one whose clock can be set with
+//! [`Target::with_env`]; more cases apply then.
+//!
+//! Backends that declare [`shared`](crate::Capabilities::shared) are also tried
+//! by several processes: the program that runs the suite starts itself again,
+//! and its `main` calls [`serve`] first. [`main_for_tests`] sees to both; who
+//! calls [`run`] names the program in [`Options::worker`].
 
 #[macro_use]
 mod case;

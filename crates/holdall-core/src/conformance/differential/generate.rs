@@ -318,7 +318,7 @@ impl Generator {
 
     pub(super) fn index(&mut self, unique: bool) -> Result<Index, Failure> {
         if unique {
-            let paths: &[&str] = [&["u"][..], &["v"], &["u", "v"], &["n", "u"]]
+            let paths: &[&str] = [&["u"][..], &["u"], &["v"], &["v"], &["u", "v"], &["n", "u"]]
                 .choose(&mut self.rng)
                 .copied()
                 .unwrap_or(&["u"]);

@@ -69,7 +69,7 @@ async fn rounds(mut twins: Twins, mut make: Generator, indexes: Indexes, steps: 
         Indexes::Unique => 1.0,
     };
     if make.rng().random_bool(first) {
-        for collection in twins.collections().to_vec() {
+        for collection in [twins.collections(), twins.collections()].concat() {
             twins
                 .define(&collection, make.index(indexes == Indexes::Unique)?)
                 .await?;
