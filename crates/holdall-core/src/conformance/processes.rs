@@ -211,7 +211,7 @@ async fn increments(context: Context) -> Check {
     let (store, items) = (context.store().clone(), context.collection("items")?);
     let counter = key("counter")?;
     // This process takes part too.
-    let (own, others) = tokio::join!(
+    let (own, others) = futures_util::join!(
         jobs::increment(&store, &items, &counter, EACH),
         run(&context, &items, Job::Increment(EACH))
     );
@@ -251,7 +251,7 @@ async fn transfers(context: Context) -> Check {
     const EACH: u64 = 80;
     let (store, items) = (context.store().clone(), context.collection("items")?);
     jobs::open_accounts(&store, &items).await?;
-    let (own, others) = tokio::join!(
+    let (own, others) = futures_util::join!(
         jobs::transfer(&store, &items, EACH, context.seed()),
         run(&context, &items, Job::Transfer(EACH))
     );
