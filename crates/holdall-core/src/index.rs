@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::path::EntryField;
-use crate::{Error, Path, Result, Type};
+use crate::{Doc, Error, Path, Result, Type, sort_key};
 
 /// The most paths of an index.
 pub const MAX_INDEX_PATHS: usize = 8;
@@ -113,6 +113,35 @@ impl Index {
             }
             Holds::Only(_) | Holds::Words => Ok(()),
         }
+    }
+}
+
+impl Index {
+    /// What a unique index compares: the sort keys of the values at its paths,
+    /// in a row. `None` for a doc that is exempt.
+    ///
+    /// # Errors
+    /// `Corrupt` if a stored doc is no JSON object.
+    pub fn unique_values(&self, doc: &Doc) -> Result<Option<Vec<u8>>> {
+        let mut values = Vec::new();
+        for path in &self.paths {
+            let Some(value) = doc.at(path)? else {
+                return Ok(None);
+            };
+            if matches!(self.holds, Holds::Only(wanted) if wanted != Type::of(&value)) {
+                return Ok(None);
+            }
+            // No encoding is a prefix of another, so they can stand in a row.
+            values.extend(sort_key(&value));
+        }
+        Ok(Some(values))
+    }
+
+    /// The `Conflict` of a unique index, naming the two items.
+    pub fn taken(&self, key: &str, other: &str) -> Error {
+        Error::conflict(format!(
+            "the values at {self} must be unique, and the items {key:?} and {other:?} share them"
+        ))
     }
 }
 

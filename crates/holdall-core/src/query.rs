@@ -144,17 +144,21 @@ impl Query {
     /// `Invalid` if the query sorts by the doc and the item came without it;
     /// `TooLarge` if the values that it is sorted by take more than 64 KiB.
     pub fn cursor(&self, item: &Item) -> Result<Cursor> {
+        Cursor::new(self, self.values_of(item)?, item.key.clone())
+    }
+
+    /// The encoded values that an item is sorted by.
+    pub(crate) fn values_of(&self, item: &Item) -> Result<Vec<Vec<u8>>> {
         let doc = if self.sorts_by_doc() {
             item.doc()?.value()?
         } else {
             Value::Null
         };
-        let subject = Subject {
+        Ok(self.sort_values(&Subject {
             key: &item.key,
             entry: &item.entry,
             doc: &doc,
-        };
-        Cursor::new(self, self.sort_values(&subject), item.key.clone())
+        }))
     }
 
     /// The encoded values that an item is sorted by, one for each sort.

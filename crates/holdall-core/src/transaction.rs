@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use crate::{
     Action, BackendExt, Batch, Body, CollectionName, Condition, DynBackend, Entry, Env, Error,
     GetOptions, Item, Key, NewBody, Operation, Outcome, Parts, Put, Query, Result, Retry, Subject,
-    Timestamp, Value, Version,
+    Timestamp, Version,
 };
 
 /// The most items that a query inside a transaction answers.
@@ -228,7 +228,11 @@ impl Transaction {
         let mut found = self.0.backend.query(collection, wide);
         while let Some(item) = found.try_next().await? {
             if !own.contains_key(&item.key) {
-                placed.push((position_of(&query, &item)?, item, true));
+                placed.push((
+                    query.position(&query.values_of(&item)?, &item.key),
+                    item,
+                    true,
+                ));
             }
         }
         for (key, write) in &own {
@@ -488,20 +492,6 @@ impl State {
 
 fn as_read(version: Option<Version>) -> Condition {
     version.map_or(Condition::Absent, Condition::Version)
-}
-
-fn position_of(query: &Query, item: &Item) -> Result<Vec<u8>> {
-    let doc = if query.sorts_by_doc() {
-        item.doc()?.value()?
-    } else {
-        Value::Null
-    };
-    let subject = Subject {
-        key: &item.key,
-        entry: &item.entry,
-        doc: &doc,
-    };
-    Ok(query.position(&query.sort_values(&subject), &item.key))
 }
 
 fn too_many_items() -> Error {

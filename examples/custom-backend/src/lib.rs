@@ -16,9 +16,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use holdall::{
     Action, Attrs, Backend, Batch, BatchLimits, Body, ByteRange, ByteStream, Capabilities,
     CollectionName, Commit, Conditions, Digest, Doc, DynBackend, Entry, Env, Error, GetOptions,
-    Holds, Index, Item, ItemStream, Key, MAX_DOC, MAX_KEY, NewBody, Operation, Parts, QuerySupport,
-    Registry, Result, Scan, Scope, Snapshot, Staged, Timestamp, Type, Version, Watch, Written,
-    sort_key,
+    Index, Item, ItemStream, Key, MAX_DOC, MAX_KEY, NewBody, Operation, Parts, QuerySupport,
+    Registry, Result, Scan, Scope, Snapshot, Staged, Timestamp, Version, Watch, Written,
 };
 use parking_lot::{Mutex, MutexGuard};
 
@@ -313,12 +312,12 @@ impl State {
 impl Table {
     fn check_unique(&self, key: &Key, doc: &Doc) -> Result<()> {
         for index in &self.unique {
-            let Some(values) = values(index, doc)? else {
+            let Some(values) = index.unique_values(doc)? else {
                 continue;
             };
             for (other, stored) in &self.items {
-                if other != key && self::values(index, &stored.doc)?.as_ref() == Some(&values) {
-                    return Err(taken(index, other));
+                if other != key && index.unique_values(&stored.doc)?.as_ref() == Some(&values) {
+                    return Err(index.taken(key.as_str(), other.as_str()));
                 }
             }
         }
@@ -328,38 +327,14 @@ impl Table {
     fn check_duplicates(&self, index: &Index) -> Result<()> {
         let mut owners = BTreeMap::new();
         for (key, stored) in &self.items {
-            if let Some(values) = values(index, &stored.doc)?
+            if let Some(values) = index.unique_values(&stored.doc)?
                 && let Some(other) = owners.insert(values, key)
             {
-                return Err(Error::conflict(format!(
-                    "the unique index on {index} cannot be made: the items {other:?} and {key:?} share its values"
-                )));
+                return Err(index.taken(key.as_str(), other.as_str()));
             }
         }
         Ok(())
     }
-}
-
-fn taken(index: &Index, owner: &Key) -> Error {
-    Error::conflict(format!(
-        "the item {owner:?} has the values of the unique index on {index} already"
-    ))
-}
-
-/// What a unique index holds of a doc; `None` if the doc is exempt.
-fn values(index: &Index, doc: &Doc) -> Result<Option<Vec<u8>>> {
-    let mut values = Vec::new();
-    for path in &index.paths {
-        let Some(value) = doc.at(path)? else {
-            return Ok(None);
-        };
-        if matches!(index.holds, Holds::Only(wanted) if wanted != Type::of(&value)) {
-            return Ok(None);
-        }
-        // No encoding is a prefix of another, so they can stand in a row.
-        values.extend(sort_key(&value));
-    }
-    Ok(Some(values))
 }
 
 impl Stored {

@@ -260,13 +260,7 @@ fn duplicates(connection: &Connection, table: &Table, index: &Index) -> Result<E
         .optional()
         .map_err(failed)?;
     let (first, second) = keys.unwrap_or_default();
-    Ok(shared(index, &second, &first))
-}
-
-fn shared(index: &Index, key: &str, other: &str) -> Error {
-    Error::conflict(format!(
-        "the values at {index} must be unique, and the items {key:?} and {other:?} share them"
-    ))
+    Ok(index.taken(&second, &first))
 }
 
 /// The error of a put whose values are taken, naming the item that has them.
@@ -292,7 +286,7 @@ pub(super) fn taken(
             .because(violation.to_string());
     };
     match owner(connection, table, index, doc) {
-        Ok(Some(owner)) => shared(index, key.as_str(), &owner),
+        Ok(Some(owner)) => index.taken(key.as_str(), &owner),
         Ok(None) => Error::conflict(format!(
             "the values at {index} must be unique, and are taken by another item"
         )),

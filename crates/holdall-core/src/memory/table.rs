@@ -9,8 +9,8 @@ use hashbrown::{HashMap, HashSet};
 
 use super::slice;
 use crate::{
-    Action, Attrs, ByteRange, CollectionName, Doc, Entry, Error, Holds, Index, Item, Key,
-    Operation, Parts, Result, Scan, Type, Value, sort_key,
+    Action, Attrs, ByteRange, CollectionName, Doc, Entry, Index, Item, Key, Operation, Parts,
+    Result, Scan,
 };
 
 pub(super) struct Stored {
@@ -68,12 +68,9 @@ impl Table {
 
     pub(super) fn insert(&mut self, key: Key, stored: Stored) -> Result<()> {
         self.remove(&key)?;
-        if self.has_unique() {
-            let doc = stored.doc.value()?;
-            for unique in &mut self.unique {
-                if let Some(values) = unique.values(&doc) {
-                    unique.owners.insert(values, key.clone());
-                }
+        for unique in &mut self.unique {
+            if let Some(values) = unique.index.unique_values(&stored.doc)? {
+                unique.owners.insert(values, key.clone());
             }
         }
         let stored = Arc::new(stored);
@@ -87,14 +84,11 @@ impl Table {
             return Ok(());
         };
         self.by_order.remove(key);
-        if self.has_unique() {
-            let doc = stored.doc.value()?;
-            for unique in &mut self.unique {
-                if let Some(values) = unique.values(&doc)
-                    && unique.owners.get(&values) == Some(key)
-                {
-                    unique.owners.remove(&values);
-                }
+        for unique in &mut self.unique {
+            if let Some(values) = unique.index.unique_values(&stored.doc)?
+                && unique.owners.get(&values) == Some(key)
+            {
+                unique.owners.remove(&values);
             }
         }
         Ok(())
@@ -136,11 +130,13 @@ impl Table {
                 owners: HashMap::new(),
             };
             for (key, stored) in &self.by_order {
-                let Some(values) = unique.values(&stored.doc.value()?) else {
+                let Some(values) = unique.index.unique_values(&stored.doc)? else {
                     continue;
                 };
                 if let Some(first) = unique.owners.insert(values, key.clone()) {
-                    return Err(taken(index, key, &first).at(name, Some(key)));
+                    return Err(index
+                        .taken(key.as_str(), first.as_str())
+                        .at(name, Some(key)));
                 }
             }
             added.push(unique);
@@ -165,7 +161,7 @@ impl Table {
                 let Action::Put(put) = &operation.action else {
                     continue;
                 };
-                let Some(values) = unique.values(&put.doc.value()?) else {
+                let Some(values) = unique.index.unique_values(&put.doc)? else {
                     continue;
                 };
                 let owner = unique
@@ -173,9 +169,10 @@ impl Table {
                     .get(&values)
                     .filter(|owner| !touched.contains(owner));
                 if let Some(other) = owner.or_else(|| new.get(&values).copied()) {
-                    return Err(
-                        taken(&unique.index, &operation.key, other).at(name, Some(&operation.key))
-                    );
+                    return Err(unique
+                        .index
+                        .taken(operation.key.as_str(), other.as_str())
+                        .at(name, Some(&operation.key)));
                 }
                 new.insert(values, &operation.key);
             }
@@ -189,28 +186,5 @@ fn as_str(bound: &Bound<String>) -> Bound<&str> {
         Bound::Included(edge) => Bound::Included(edge),
         Bound::Excluded(edge) => Bound::Excluded(edge),
         Bound::Unbounded => Bound::Unbounded,
-    }
-}
-
-fn taken(index: &Index, key: &Key, other: &Key) -> Error {
-    Error::conflict(format!(
-        "the values at {index} must be unique, and the items {key:?} and {other:?} share them"
-    ))
-}
-
-impl Unique {
-    /// The values of an item; `None` if it is exempt.
-    fn values(&self, doc: &Value) -> Option<Vec<u8>> {
-        let mut joined = Vec::new();
-        for path in &self.index.paths {
-            let value = path.in_doc(doc)?;
-            if let Holds::Only(wanted) = self.index.holds
-                && Type::of(value) != wanted
-            {
-                return None;
-            }
-            joined.extend(sort_key(value));
-        }
-        Some(joined)
     }
 }
