@@ -22,10 +22,10 @@ pub(crate) async fn run(output: &mut Output, wanted: Conformance) -> Result<(), 
     options.worker = std::env::current_exe()
         .ok()
         .map(|program| (program, Vec::new()));
-    let progress = Arc::new(Progress::new(None));
+    let progress = Arc::new(Progress::of_steps());
     let bar = progress.clone();
     options.on_result = Some(Arc::new(move |result: &CaseResult| {
-        bar.at(0, result.name.to_owned());
+        bar.step(result.name.to_owned());
     }));
     let report = holdall::conformance::run(target(&wanted.url)?, options).await?;
     drop(progress);

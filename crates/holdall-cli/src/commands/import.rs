@@ -43,7 +43,7 @@ pub(crate) async fn run(
         .as_deref()
         .map(holdall::Path::parse)
         .transpose()?;
-    let progress = Progress::new(length_of(&wanted.file));
+    let progress = Progress::of_bytes(length_of(&wanted.file));
     let reader = input::open(&wanted.file)?;
     let mut lines = lines::read(reader, key, wanted.from_line);
     let store = door.open(Access::Any).await?;

@@ -135,10 +135,13 @@ pub async fn run_cases(target: Target, cases: Vec<Case>, options: Options) -> Re
         speed = super::speed::measure(&context).await.unwrap_or_default();
         context.clean().await;
     }
+    let capabilities = session.store.capabilities();
+    // Whether closing works is a case of its own; here it leaves no files.
+    let _closed = session.store.close().await;
     Ok(Report {
         speed,
         target: session.target.describe().to_owned(),
-        capabilities: session.store.capabilities(),
+        capabilities,
         seed: session.seed,
         results: results.into_iter().map(|(_, result)| result).collect(),
     })
