@@ -8,6 +8,7 @@ mod apply;
 mod bodies;
 mod catalogue;
 mod connection;
+mod counts;
 mod error;
 mod functions;
 mod indexes;
@@ -342,7 +343,7 @@ impl Backend for SqliteBackend {
     }
 
     async fn count(&self, collection: &CollectionName, filter: &Filter) -> Result<u64> {
-        query::count(&self.shared, collection, filter).await
+        counts::count(&self.shared, collection, filter).await
     }
 
     async fn count_by(
@@ -351,7 +352,7 @@ impl Backend for SqliteBackend {
         filter: &Filter,
         path: &Path,
     ) -> Result<Vec<Group>> {
-        query::count_by(&self.shared, collection, filter, path).await
+        counts::count_by(&self.shared, collection, filter, path).await
     }
 
     async fn drop_collection(&self, collection: &CollectionName) -> Result<()> {
