@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use crate::shell::{Result, cargo};
+use crate::shell::{Result, cargo, shell};
 
 /// Runs the doctests, then all others, and sums them up at the end. Arguments
 /// choose tests by parts of their names; doctests are left out then.
 pub(crate) fn run(filters: &[String]) -> Result {
+    install_strace();
     let mut sound = true;
     let mut doctests = Count::default();
     if filters.is_empty() {
@@ -46,6 +47,27 @@ pub(crate) fn run(filters: &[String]) -> Result {
         Ok(())
     } else {
         Err("not all tests passed; what failed stands above".into())
+    }
+}
+
+/// A test makes syncs fail with strace. Where it cannot be installed, that test
+/// fails and says so.
+fn install_strace() {
+    let is_there = shell("strace").args(["--version"]).ask();
+    if is_there.is_some_and(|(worked, _)| worked) {
+        return;
+    }
+    let installed = shell("apt-get")
+        .args(["update", "-q"])
+        .run()
+        .and_then(|()| {
+            shell("apt-get")
+                .args(["install", "-y", "-q", "strace"])
+                .env("DEBIAN_FRONTEND", "noninteractive")
+                .run()
+        });
+    if let Err(error) = installed {
+        eprintln!("strace is not here and could not be installed: {error}");
     }
 }
 

@@ -33,10 +33,15 @@ fn main() -> ExitCode {
         .as_slice()
     {
         [_, "writer", file, seed] => runtime().block_on(writer(file, seed.parse().unwrap())),
+        [_, "unsynced", file] => runtime().block_on(unsynced(file)),
         [_, "opener", file] => runtime().block_on(opener(file)),
         _ => {
             let tests = vec![
                 Trial::test("acknowledged_writes_survive_a_kill", kills),
+                Trial::test(
+                    "a_failed_sync_is_an_unknown_outcome_and_ends_writing",
+                    failed_sync,
+                ),
                 Trial::test("a_full_disk_is_an_error_that_passes", full_disk),
                 Trial::test("a_file_that_cannot_be_written_is_denied_at_open", read_only),
             ];
@@ -218,6 +223,92 @@ async fn inspect(
         }
     }
     store.close().await.map_err(text)
+}
+
+/// Writes until something fails, then once more; says what came of each.
+async fn unsynced(file: &str) {
+    let store = SqliteBackend::open(SqliteOptions::new(file)).await.unwrap();
+    let env = Env::system();
+    for number in 0..200 {
+        let id = env.version();
+        let batch = Batch::with_id(id).put(
+            &pairs(),
+            &key(number.to_string()),
+            Condition::Absent,
+            Put::default(),
+        );
+        match store.write(batch).await {
+            Ok(_) => println!("ack {number} {id}"),
+            Err(error) => {
+                println!("{:?} {:?} {number} {id}", error.kind(), error.retry());
+                let again = store
+                    .put(&pairs(), &key("again"), Condition::Any, Put::default())
+                    .await;
+                println!("then {:?}", again.unwrap_err().kind());
+                let read = store.get(&pairs(), &key("0"), GetOptions::default()).await;
+                println!("read {}", read.unwrap().is_some());
+                return;
+            }
+        }
+    }
+}
+
+/// From some sync on, all of them fail. What is on disk then is not known, so
+/// the store must not say that the batch failed, nor build on it.
+fn failed_sync() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("store.db");
+    let output = Command::new("strace")
+        .args([
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=fsync,fdatasync",
+        ])
+        .args(["-e", "inject=fsync,fdatasync:error=EIO:when=20+"])
+        .arg(std::env::current_exe()?)
+        .args(["unsynced", file.to_str().unwrap()])
+        .output()
+        .map_err(|error| {
+            format!("not run: strace makes syncs fail, and does not start: {error}")
+        })?;
+    let said = String::from_utf8(output.stdout)?;
+    let lines: Vec<&str> = said.lines().collect();
+    let Some(at) = lines.iter().position(|line| !line.starts_with("ack")) else {
+        return Err(format!("no sync failed: {said}").into());
+    };
+    if at == 0 || lines.get(at + 1..) != Some(&["then Closed", "read true"]) {
+        return Err(format!("after a failed sync it said: {said}").into());
+    }
+    let words: Vec<&str> = lines[at].split(' ').collect();
+    let [_, "Unknown", number, id] = words.as_slice() else {
+        return Err(format!("a failed sync was called: {}", lines[at]).into());
+    };
+    runtime().block_on(async {
+        let store = SqliteBackend::open(SqliteOptions::new(&file)).await?;
+        for line in &lines[..at] {
+            let number = line.split(' ').nth(1).unwrap();
+            if store.head(&pairs(), &key(number)).await?.is_none() {
+                return Err(Failed::from(format!(
+                    "number {number} was acknowledged and is gone"
+                )));
+            }
+        }
+        let there = store.head(&pairs(), &key(number)).await?.is_some();
+        let committed = match store.resolve(id.parse()?, None).await? {
+            Outcome::Committed(_) => true,
+            Outcome::Aborted => false,
+            Outcome::Unknown => return Err(Failed::from("its outcome cannot be resolved")),
+        };
+        if committed != there {
+            return Err(Failed::from(format!(
+                "it is said to be committed: {committed}, and is there: {there}"
+            )));
+        }
+        Ok(())
+    })
 }
 
 /// A disk of a few MiB is filled to the end, then gets room again.
