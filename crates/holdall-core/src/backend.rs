@@ -17,7 +17,10 @@ use crate::{
 ///
 /// Seven methods are required. The others have defaults that are correct and
 /// slow; a backend overrides those that it can do faster, and a layer forwards
-/// every one of them.
+/// every one of them. Three defaults know nothing of what lies below: a backend
+/// that keeps indexes overrides [`drop_collection`](Self::drop_collection), which
+/// else keeps them, and one that is to pass the suite overrides
+/// [`close`](Self::close) and [`health`](Self::health), which else do nothing.
 ///
 /// # Promises
 ///

@@ -58,7 +58,8 @@ pub(super) struct Session {
 struct Queued {
     job: Option<Box<dyn Job>>,
     bytes: u64,
-    _room: Option<OwnedSemaphorePermit>,
+    /// What it takes up of the queue, until the group is answered.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 trait Job: Send {
@@ -188,7 +189,7 @@ impl Writer {
         let queued = Queued {
             job: Some(Box::new(task)),
             bytes,
-            _room: Some(room),
+            room: Some(room),
         };
         self.jobs.send(queued).map_err(|_| closed())?;
         answer.await.unwrap_or_else(|_| Err(closed()))
@@ -202,7 +203,7 @@ impl Writer {
         let _ended = self.jobs.send(Queued {
             job: None,
             bytes: 0,
-            _room: None,
+            room: None,
         });
         // Fails when the thread has let go of its end, which is what it waits for.
         let _gone = self.ended.clone().changed().await;
@@ -343,7 +344,7 @@ impl<C: Fn()> Loop<C> {
         let mut next = Some(first);
         while let Some(queued) = next {
             bytes += queued.bytes;
-            rooms.push(queued._room);
+            rooms.push(queued.room);
             match queued.job {
                 Some(job) if !job.abandoned() => jobs.push(job),
                 Some(_) => {}
