@@ -1,0 +1,7 @@
+//! Holdall over HTTP: a store that many programs and machines share.
+//!
+//! `docs/http.md` tells the protocol.
+
+mod failure;
+
+pub use failure::{Answer, Failure};
