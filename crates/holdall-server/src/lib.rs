@@ -2,6 +2,7 @@
 //!
 //! `docs/http.md` tells the protocol.
 
+pub mod access;
 mod failure;
 mod limits;
 
