@@ -3,5 +3,7 @@
 //! `docs/http.md` tells the protocol.
 
 mod failure;
+mod limits;
 
 pub use failure::{Answer, Failure};
+pub use limits::Limits;
