@@ -2,8 +2,12 @@
 //!
 //! `docs/http.md` tells the protocol.
 
+mod access;
+mod api;
+mod budget;
 mod failure;
 mod limits;
 
+pub use api::api;
 pub use failure::{Answer, Failure};
 pub use limits::Limits;
