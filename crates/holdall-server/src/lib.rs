@@ -3,8 +3,11 @@
 //! `docs/http.md` tells the protocol.
 
 pub mod access;
+mod api;
+mod budget;
 mod failure;
 mod limits;
 
+pub use api::api;
 pub use failure::{Answer, Failure};
 pub use limits::Limits;

@@ -45,7 +45,7 @@ pub(super) async fn authenticate(
     let token = match &gate.tokens {
         None => None,
         Some(tokens) => match gate.token(tokens, &call, &parts.headers).await {
-            Ok(token) => Some(token),
+            Ok(token) => Some((token, tokens.clone())),
             Err(failure) => return failure.into_response(),
         },
     };
@@ -81,32 +81,17 @@ impl Gate {
     ) -> Result<Arc<Token>, Failure> {
         let shown = bearer(headers).map_err(|error| self.unknown(call, None, error))?;
         let Some(secret) = Secret::parse(shown) else {
-            return Err(self.unknown(call, None, unknown()));
+            return Err(self.unknown(call, None, Refusal::Unknown.into_error()));
         };
         let id = secret.id();
         let token = match tokens.check(&secret).await {
             Ok(token) => token,
-            Err(Refusal::Unknown) => return Err(self.unknown(call, Some(id), unknown())),
-            // That there was such a token is known to whoever has its secret.
-            Err(Refusal::Expired(when)) => {
-                let error =
-                    Error::denied(format!("the token expired at {when}; ask for a new one"));
+            Err(refusal) => {
+                let error = refusal.into_error();
+                if error.kind() != ErrorKind::Denied {
+                    return Err(error.into());
+                }
                 return Err(self.unknown(call, Some(id), error));
-            }
-            Err(Refusal::Revoked) => {
-                let error = Error::denied("the token was revoked; ask for a new one");
-                return Err(self.unknown(call, Some(id), error));
-            }
-            Err(Refusal::Failed(error)) => {
-                // What is wrong with it is not for whoever has no token.
-                tracing::error!(%error, "tokens cannot be checked");
-                let kind = match error.kind() {
-                    ErrorKind::Corrupt => ErrorKind::Corrupt,
-                    _ => ErrorKind::Unavailable,
-                };
-                let retry = error.retry();
-                let sentence = "the token cannot be checked now; the server's log says why";
-                return Err(Error::new(kind, retry, sentence).into());
             }
         };
         if let Err(wait) = self.rate.take(&token.id) {
@@ -127,11 +112,6 @@ impl Gate {
         self.audit.refused(call, claimed, status, &error);
         Failure::with_status(error, status)
     }
-}
-
-/// One sentence for no such token and for another secret.
-fn unknown() -> Error {
-    Error::denied("the token is not known here; look whether it is whole, and of this server")
 }
 
 /// The one token that a request shows.

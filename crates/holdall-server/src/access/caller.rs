@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use super::audit::{Audit, Call};
 use super::scope::{Grant, Verb};
 use super::token::{Token, TokenId};
+use super::tokens::{Refusal, Tokens};
 use crate::Failure;
 
 /// Who makes a request. Handlers take it as an argument, and ask it before they
@@ -34,7 +35,7 @@ pub struct Caller(Arc<Inner>);
 
 struct Inner {
     /// None in open mode.
-    token: Option<Arc<Token>>,
+    token: Option<(Arc<Token>, Tokens)>,
     call: Call,
     audit: Arc<Audit>,
     administers: Mutex<Option<CollectionName>>,
@@ -43,7 +44,7 @@ struct Inner {
 static ALL: std::sync::LazyLock<Grant> = std::sync::LazyLock::new(Grant::all);
 
 impl Caller {
-    pub(super) fn new(token: Option<Arc<Token>>, call: Call, audit: Arc<Audit>) -> Self {
+    pub(super) fn new(token: Option<(Arc<Token>, Tokens)>, call: Call, audit: Arc<Audit>) -> Self {
         Self(Arc::new(Inner {
             token,
             call,
@@ -73,7 +74,7 @@ impl Caller {
     /// # Errors
     /// `Denied`.
     pub fn may_either(&self, verb: Verb, or: Verb, collection: &CollectionName) -> Result<()> {
-        if self.covers(or, collection) {
+        if self.reaches(or, collection) {
             return Ok(());
         }
         self.may(verb, collection)
@@ -89,30 +90,53 @@ impl Caller {
 
     /// Whether a verb is allowed on a collection; for listings and watches of
     /// all collections, which leave out the others. Writes no audit line.
-    pub fn covers(&self, verb: Verb, collection: &CollectionName) -> bool {
+    pub fn reaches(&self, verb: Verb, collection: &CollectionName) -> bool {
         self.grant().covers(verb, collection)
     }
 
     /// What may be done.
     pub fn grant(&self) -> &Grant {
-        self.0.token.as_ref().map_or(&*ALL, |token| &token.grant)
+        self.token().map_or(&*ALL, |token| &token.grant)
     }
 
     /// The id of the token; `None` in open mode. What a caller makes and comes
     /// back to, such as a transaction, belongs to this id alone.
-    pub fn id(&self) -> Option<&TokenId> {
-        self.0.token.as_ref().map(|token| &token.id)
+    pub fn id(&self) -> Option<&str> {
+        self.token_id().map(TokenId::as_str)
     }
 
     /// The name of the token.
     pub fn name(&self) -> Option<&str> {
-        self.0.token.as_ref().map(|token| token.name.as_str())
+        self.token().map(|token| token.name.as_str())
+    }
+
+    /// Refuses a token that has expired or was revoked since the request came;
+    /// for answers that go on, such as a watch, before each thing they tell.
+    ///
+    /// # Errors
+    /// `Denied`; `Unavailable` where it cannot be checked.
+    pub async fn still_good(&self) -> Result<()> {
+        match &self.0.token {
+            None => Ok(()),
+            Some((token, tokens)) => {
+                let refused = tokens.check_again(token).await;
+                refused.map_err(Refusal::into_error)
+            }
+        }
+    }
+
+    fn token(&self) -> Option<&Token> {
+        self.0.token.as_ref().map(|(token, _)| &**token)
+    }
+
+    fn token_id(&self) -> Option<&TokenId> {
+        self.token().map(|token| &token.id)
     }
 
     fn noted(&self, result: Result<()>) -> Result<()> {
         if let Err(error) = &result {
             let Inner { call, audit, .. } = &*self.0;
-            audit.refused(call, self.id(), StatusCode::FORBIDDEN, error);
+            audit.refused(call, self.token_id(), StatusCode::FORBIDDEN, error);
         }
         result
     }
@@ -121,7 +145,7 @@ impl Caller {
     pub(super) fn ended(&self, outcome: Option<StatusCode>) {
         let Inner { call, audit, .. } = &*self.0;
         if let Some(collection) = self.0.administers.lock().take() {
-            audit.administered(call, self.id(), Verb::Admin, &collection, outcome);
+            audit.administered(call, self.token_id(), Verb::Admin, &collection, outcome);
         }
     }
 }
@@ -139,6 +163,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
 impl fmt::Debug for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Caller").field(&self.0.token).finish()
+        f.debug_tuple("Caller").field(&self.token()).finish()
     }
 }

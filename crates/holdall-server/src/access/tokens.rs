@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdall_core::{
-    BackendExt, CollectionName, Condition, DynBackend, Env, Error, Filter, GetOptions, Item, Parts,
-    Put, Query, Result, Timestamp,
+    BackendExt, CollectionName, Condition, DynBackend, Env, Error, ErrorKind, Filter, GetOptions,
+    Item, Parts, Put, Query, Result, Timestamp,
 };
 use parking_lot::RwLock;
 use tokio::time::Instant;
@@ -57,6 +57,33 @@ pub(super) enum Refusal {
     Revoked,
     /// It cannot be told.
     Failed(Error),
+}
+
+impl Refusal {
+    /// What the client is told.
+    pub(super) fn into_error(self) -> Error {
+        match self {
+            // One sentence for no such token and for another secret.
+            Self::Unknown => Error::denied(
+                "the token is not known here; look whether it is whole, and of this server",
+            ),
+            // That there was such a token is known to whoever has its secret.
+            Self::Expired(when) => {
+                Error::denied(format!("the token expired at {when}; ask for a new one"))
+            }
+            Self::Revoked => Error::denied("the token was revoked; ask for a new one"),
+            Self::Failed(error) => {
+                // What is wrong with it is not for whoever has no token.
+                tracing::error!(%error, "tokens cannot be checked");
+                let kind = match error.kind() {
+                    ErrorKind::Corrupt => ErrorKind::Corrupt,
+                    _ => ErrorKind::Unavailable,
+                };
+                let sentence = "the token cannot be checked now; the server's log says why";
+                Error::new(kind, error.retry(), sentence)
+            }
+        }
+    }
 }
 
 impl Tokens {
@@ -186,31 +213,43 @@ impl Tokens {
 
     /// The token that a client showed, if it is good now.
     pub(super) async fn check(&self, shown: &Secret) -> Result<Arc<Token>, Refusal> {
-        let token = match self.cached(shown.id()) {
-            Some(token) => token,
-            None => {
-                // From before the read: a revocation may fall into it.
-                let until = Instant::now() + CACHE_LIFE;
-                let found = self.find(shown.id()).await.map_err(Refusal::Failed)?;
-                let (_, token) = found.ok_or(Refusal::Unknown)?;
-                self.remember(Arc::new(token), until)
-            }
-        };
+        let token = self.known(shown.id()).await?;
         // The equality of hashes takes the same time whatever differs.
         if shown.digest() != token.digest {
             return Err(Refusal::Unknown);
         }
-        if token.revoked.is_some() {
-            return Err(Refusal::Revoked);
-        }
-        if let Some(expires) = token.expires.filter(|_| token.is_expired(self.now())) {
-            return Err(Refusal::Expired(expires));
-        }
+        self.in_time(&token)?;
         Ok(token)
     }
 
-    fn now(&self) -> Timestamp {
-        self.0.env.now()
+    /// Whether a token that was good still is.
+    pub(super) async fn check_again(&self, token: &Token) -> Result<(), Refusal> {
+        let now = self.known(&token.id).await?;
+        if now.digest != token.digest {
+            return Err(Refusal::Unknown);
+        }
+        self.in_time(&now)
+    }
+
+    fn in_time(&self, token: &Token) -> Result<(), Refusal> {
+        if token.revoked.is_some() {
+            return Err(Refusal::Revoked);
+        }
+        match token.expires {
+            Some(expires) if token.is_expired(self.0.env.now()) => Err(Refusal::Expired(expires)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn known(&self, id: &TokenId) -> Result<Arc<Token>, Refusal> {
+        if let Some(token) = self.cached(id) {
+            return Ok(token);
+        }
+        // From before the read: a revocation may fall into it.
+        let until = Instant::now() + CACHE_LIFE;
+        let found = self.find(id).await.map_err(Refusal::Failed)?;
+        let (_, token) = found.ok_or(Refusal::Unknown)?;
+        Ok(self.remember(Arc::new(token), until))
     }
 
     async fn find(&self, id: &TokenId) -> Result<Option<(Item, Token)>> {
