@@ -65,13 +65,16 @@ pub(super) async fn watch(
         .into_response())
 }
 
-/// What comes up to the first error, and that.
+/// What comes up to the first error, and that; then the stream ends at once,
+/// and does not wait for another change to do so.
 fn until_error(
     changes: impl Stream<Item = Result<Change>> + Send + 'static,
 ) -> impl Stream<Item = Result<Change>> + Send + 'static {
-    changes.scan(false, |over, change| {
-        let told = !std::mem::replace(over, change.is_err());
-        std::future::ready(told.then_some(change))
+    stream::unfold(Some(Box::pin(changes)), |changes| async move {
+        let mut changes = changes?;
+        let change = changes.next().await?;
+        let more = change.is_ok().then_some(changes);
+        Some((change, more))
     })
 }
 
