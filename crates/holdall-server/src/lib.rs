@@ -2,16 +2,18 @@
 //!
 //! `docs/http.md` tells the protocol.
 
+mod access;
+mod api;
+mod budget;
 mod failure;
-mod life;
 mod limits;
 mod listen;
-mod protect;
+mod requests;
 mod server;
 
+pub use api::api;
 pub use failure::{Answer, Failure};
-pub use life::Life;
 pub use limits::Limits;
 pub use listen::{Peer, Tls, TlsFiles};
-pub use protect::{Budget, Reserved, protect};
+pub use requests::limit_requests;
 pub use server::{Address, Ended, Server, ServerOptions};

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use futures_util::future::{join_all, select};
-use holdall_core::Result;
+use holdall_core::{Error, Result};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::listen::{Connections, Listener};
-use crate::{Life, Limits, Tls};
+use crate::{Limits, Tls};
 
 /// How a server listens.
 #[derive(Clone, Debug, Default)]
@@ -18,12 +19,8 @@ pub struct ServerOptions {
     pub limits: Limits,
     /// TLS, if it is to be spoken.
     pub tls: Option<Tls>,
-    /// What tells that it is to end; routes look at a clone of it.
-    pub life: Life,
-    /// Whether `Host` must be `localhost` or an address. For a server without
-    /// tokens: under a name of its own, a stranger's page could reach it
-    /// through a browser on this machine.
-    pub local_names: bool,
+    /// What tells that it is to end; the routes have a clone of it.
+    pub ending: CancellationToken,
 }
 
 /// A server that listens, and does not answer yet.
@@ -142,23 +139,40 @@ impl Server {
         self.addresses().iter().all(Address::is_local)
     }
 
+    /// Refuses to let every machine of a network in: a server that is to be
+    /// reached from others needs tokens, or asks for certificates.
+    ///
+    /// # Errors
+    /// `Invalid`, saying what to do.
+    pub fn refuse_open(&self, has_tokens: bool) -> Result<()> {
+        let asks = self.options.tls.as_ref().is_some_and(Tls::asks_clients);
+        let open = self.addresses().into_iter().find(|at| !at.is_local());
+        match open {
+            Some(address) if !has_tokens && !asks => Err(Error::invalid(format!(
+                "on {address}, whoever reaches this machine could read and write all: make a \
+                 token first (holdall token create), ask for client certificates \
+                 (--tls-client-ca), or listen on 127.0.0.1"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// How it listens.
     pub fn options(&self) -> &ServerOptions {
         &self.options
     }
 
-    /// Answers with the routes until `shutdown` is ready or the [`Life`] of the
-    /// options ends. Then it takes no more connections, closes those that wait,
+    /// Answers with the routes until `shutdown` is ready or `ending` is
+    /// cancelled. Then it takes no more connections, closes those that wait,
     /// and finishes what is in flight; what is not done within `drain_time` is
     /// given up.
     pub async fn serve(self, app: Router, shutdown: impl Future<Output = ()>) -> Ended {
         let ServerOptions {
             limits,
             tls,
-            life,
-            local_names,
+            ending,
         } = self.options;
-        let connections = Connections::new(app, limits, life.clone(), tls, local_names);
+        let connections = Connections::new(app, limits, tls, ending.clone());
         {
             let accepting = join_all(
                 self.listeners
@@ -166,18 +180,18 @@ impl Server {
                     .map(|listener| connections.accept(listener)),
             );
             let shutdown = std::pin::pin!(shutdown);
-            let ending = std::pin::pin!(life.ending());
-            let end = select(shutdown, ending);
+            let cancelled = std::pin::pin!(ending.cancelled());
+            let end = select(shutdown, cancelled);
             select(std::pin::pin!(accepting), end).await;
         }
-        life.end();
+        ending.cancel();
         drop(self.listeners);
         let given_up = match timeout(limits.drain_time, connections.closed()).await {
             Ok(()) => 0,
             Err(_) => {
                 let count = connections.count();
                 tracing::warn!(connections = count, "requests in flight were given up");
-                life.give_up();
+                connections.give_up();
                 connections.closed().await;
                 count
             }

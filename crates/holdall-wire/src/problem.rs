@@ -80,7 +80,9 @@ impl Problem {
             _ => Retry::No,
         };
         let mut error = Error::new(kind, retry, self.detail);
-        let collection = self.collection.and_then(|name| CollectionName::new(name).ok());
+        let collection = self
+            .collection
+            .and_then(|name| CollectionName::new(name).ok());
         if let Some(collection) = collection {
             let key = self.key.and_then(|key| Key::new(key).ok());
             error = error.at(&collection, key.as_ref());
@@ -137,7 +139,10 @@ mod tests {
 
     #[test]
     fn an_error_comes_through_with_all_that_a_caller_acts_on() {
-        let (collection, key) = (CollectionName::new("books").unwrap(), Key::new("a/ü").unwrap());
+        let (collection, key) = (
+            CollectionName::new("books").unwrap(),
+            Key::new("a/ü").unwrap(),
+        );
         let id = "0193c1f0-8a2b-7c3d-9e4f-001122334455".parse().unwrap();
         for kind in ErrorKind::ALL {
             for retry in [Retry::No, Retry::Yes, Retry::Unknown] {

@@ -10,22 +10,23 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 use super::guard::{Guard, LINGER};
 use super::pulse::{Due, Pulse};
-use super::service::{Peer, Rules, Service};
+use super::service::{Peer, Service};
 use super::socket::Stream;
 use super::tls::Tls;
-use crate::life::Stage;
-use crate::{Life, Limits};
+use crate::Limits;
 
 /// What all connections have in common.
 pub(super) struct Shared {
     pub(super) app: Router,
     pub(super) limits: Limits,
-    pub(super) life: Life,
+    /// That no request is to begin, and that none is to go on.
+    pub(super) ending: CancellationToken,
+    pub(super) over: CancellationToken,
     pub(super) tls: Option<Tls>,
-    pub(super) rules: Rules,
     pub(super) http: auto::Builder<TokioExecutor>,
 }
 
@@ -95,10 +96,10 @@ impl Shared {
             app: self.app.clone(),
             pulse: pulse.clone(),
             peer,
-            rules: self.rules,
+            max_headers: self.limits.max_headers,
         };
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(guard), service));
-        let mut stage = pin!(self.life.reached(Stage::Ending));
+        let mut stage = pin!(self.ending.cancelled());
         let mut ending = false;
         // When it is over even if the peer does not see it.
         let mut last: Option<Instant> = None;
@@ -110,7 +111,7 @@ impl Shared {
                 }
                 ending = true;
                 connection.as_mut().graceful_shutdown();
-                stage.set(self.life.reached(Stage::Over));
+                stage.set(self.over.cancelled());
             }
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());

@@ -19,14 +19,14 @@ use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use self::connection::Shared;
 pub use self::service::Peer;
-use self::service::Rules;
 pub(crate) use self::socket::Listener;
 use self::socket::Stream;
 pub use self::tls::{Tls, TlsFiles};
-use crate::{Life, Limits};
+use crate::Limits;
 
 /// So many connections at once are told that there are too many; more are
 /// closed without a word.
@@ -53,22 +53,17 @@ impl Connections {
     pub(crate) fn new(
         app: Router,
         limits: Limits,
-        life: Life,
         tls: Option<Tls>,
-        local_names: bool,
+        ending: CancellationToken,
     ) -> Self {
-        let rules = Rules {
-            max_headers: limits.max_headers,
-            local_names,
-        };
         let http = connection::http(&limits);
         Self {
             shared: Arc::new(Shared {
                 app,
                 limits,
-                life,
+                ending,
+                over: CancellationToken::new(),
                 tls,
-                rules,
                 http,
             }),
             places: Arc::new(Semaphore::new(limits.max_connections)),
@@ -125,6 +120,11 @@ impl Connections {
     pub(crate) fn count(&self) -> usize {
         let free = self.places.available_permits();
         self.shared.limits.max_connections.saturating_sub(free)
+    }
+
+    /// Closes them, whatever is in flight.
+    pub(crate) fn give_up(&self) {
+        self.shared.over.cancel();
     }
 
     /// Ready when all are closed.

@@ -12,7 +12,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::future::RouteFuture;
 use bytes::Bytes;
 use holdall_core::Error;
-use http::uri::Authority;
 use http::{HeaderValue, Request, StatusCode, Version, header};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
@@ -58,19 +57,11 @@ impl Peer {
     }
 }
 
-/// What a request must keep to before any route sees it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
-    pub(super) max_headers: usize,
-    /// Only names of this machine may stand in `Host`.
-    pub(super) local_names: bool,
-}
-
 pub(super) struct Service {
     pub(super) app: Router,
     pub(super) pulse: Pulse,
     pub(super) peer: Peer,
-    pub(super) rules: Rules,
+    pub(super) max_headers: usize,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Service {
@@ -82,7 +73,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         let head = self.pulse.begin();
         let flight = Flight(self.pulse.clone());
         let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-        if let Err(failure) = check(&request, &head, self.rules) {
+        if let Err(failure) = check(&request, &head, self.max_headers) {
             let response = Some(failure.into_response());
             let pulse = &self.pulse;
             if !http_body::Body::is_end_stream(request.body()) {
@@ -111,14 +102,13 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     }
 }
 
-/// What hyper lets through and RFC 9112 does not, and whom this server is for.
-fn check(request: &Request<Incoming>, head: &Head, rules: Rules) -> Result<(), Failure> {
+/// What hyper lets through and RFC 9112 does not.
+fn check(request: &Request<Incoming>, head: &Head, max_headers: usize) -> Result<(), Failure> {
     let headers = request.headers();
-    if headers.len() > rules.max_headers {
+    if headers.len() > max_headers {
         let error = Error::too_large(format!(
-            "the request has {} headers; the limit is {}",
-            headers.len(),
-            rules.max_headers
+            "the request has {} headers; the limit is {max_headers}",
+            headers.len()
         ));
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         return Err(Failure::with_status(error, status));
@@ -134,31 +124,7 @@ fn check(request: &Request<Incoming>, head: &Head, rules: Rules) -> Result<(), F
     if hosts.next().is_some() || (host.is_none() && request.version() == Version::HTTP_11) {
         return Err(Error::invalid("a request has one header Host").into());
     }
-    if rules.local_names {
-        let named = match (request.uri().authority(), host) {
-            (Some(authority), _) => is_local(authority),
-            (None, Some(host)) => {
-                Authority::try_from(host.as_bytes()).is_ok_and(|authority| is_local(&authority))
-            }
-            (None, None) => true,
-        };
-        if !named {
-            return Err(Error::denied(
-                "this server has no tokens and serves this machine alone, by the names \
-                 localhost, 127.0.0.1 and [::1]: under another name, a page of a stranger could \
-                 reach it through a browser",
-            )
-            .into());
-        }
-    }
     Ok(())
-}
-
-fn is_local(authority: &Authority) -> bool {
-    let host = authority.host();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    let address = address.parse::<std::net::IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok()
 }
 
 /// Keeps a request counted until its answer is complete or given up.

@@ -23,11 +23,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, put};
 use futures_util::StreamExt;
-use holdall_server::{Ended, Life, Limits, Server, ServerOptions, protect};
+use holdall_server::{Ended, Limits, Server, ServerOptions, limit_requests};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// No test waits longer than that: what hangs fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,7 +46,7 @@ pub struct Seen {
 
 pub struct Running {
     pub at: SocketAddr,
-    pub life: Life,
+    pub ending: CancellationToken,
     pub seen: Seen,
     task: JoinHandle<Ended>,
 }
@@ -108,7 +109,7 @@ pub async fn serve_with(
         options.limits.set(name, value).unwrap();
     }
     change(&mut options);
-    let life = options.life.clone();
+    let ending = options.ending.clone();
     let limits: Limits = options.limits;
     let server = Server::bind("127.0.0.1:0", options).await.unwrap();
     let at = server.local_addr().unwrap();
@@ -117,11 +118,11 @@ pub async fn serve_with(
         begun: Arc::new(Semaphore::new(0)),
         go: Arc::new(Semaphore::new(0)),
     };
-    let app = protect(routes(seen.clone()), limits, life.clone());
+    let app = limit_requests(routes(seen.clone()), limits);
     let task = tokio::spawn(server.serve(app, std::future::pending()));
     Running {
         at,
-        life,
+        ending,
         seen,
         task,
     }
@@ -149,7 +150,7 @@ impl Running {
     }
 
     pub async fn end(self) -> Ended {
-        self.life.end();
+        self.ending.cancel();
         within(self.task).await.unwrap()
     }
 

@@ -1,9 +1,7 @@
 //! What stands around all routes: how many requests at once, how long they
 //! take, and how their content comes in.
 
-mod budget;
 mod content;
-mod until;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,46 +16,39 @@ use http::{Method, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
-pub use self::budget::{Budget, Reserved};
 use self::content::{Progress, measured};
-use self::until::Until;
-use crate::{Failure, Life, Limits};
+use crate::{Failure, Limits};
 
 /// Puts the limits on requests around routes.
 ///
-/// - More than `max_requests` in flight, or `max_watchers` of `/v1/watch`, are
-///   answered with 503 at once. A request is in flight until its answer is
-///   complete. `/health` and `/ready` are not counted: who asks whether a server
-///   is busy must be answered.
+/// - More than `max_requests` in flight are answered with 503 at once. A request
+///   is in flight until its answer is complete. Watchers have a limit of their
+///   own, and `/health` and `/ready` none: who asks whether a server is busy
+///   must be answered.
 /// - Content of more than `max_body` is answered with 413, before it is read
 ///   where its length is told; content that comes more slowly than `body_time`
 ///   and `body_rate` allow with 408.
-/// - What takes longer than `request_time` until its answer begins, and is not
-///   reading its content meanwhile, is answered with 504, which for a write
+/// - What takes longer than `request_time` until its answer begins, and does not
+///   wait for its content meanwhile, is answered with 504, which for a write
 ///   leaves open whether it happened.
-/// - When the server is to end, watchers are.
-pub fn protect(routes: Router, limits: Limits, life: Life) -> Router {
-    let state = Arc::new(Protection {
-        requests: Arc::new(Semaphore::new(limits.max_requests)),
-        watchers: Arc::new(Semaphore::new(limits.max_watchers)),
+pub fn limit_requests(routes: Router, limits: Limits) -> Router {
+    let state = Arc::new(Bounds {
+        places: Arc::new(Semaphore::new(limits.max_requests)),
         limits,
-        life,
     });
     routes.layer(from_fn_with_state(state, guard))
 }
 
-struct Protection {
+struct Bounds {
     limits: Limits,
-    life: Life,
-    requests: Arc<Semaphore>,
-    watchers: Arc<Semaphore>,
+    places: Arc<Semaphore>,
 }
 
-const WATCH: &str = "/v1/watch";
+/// Paths that are not counted.
+const UNCOUNTED: [&str; 3] = ["/v1/watch", "/health", "/ready"];
 
-async fn guard(State(state): State<Arc<Protection>>, request: Request, next: Next) -> Response {
-    let watches = request.uri().path() == WATCH;
-    let place = match state.place(request.uri().path(), watches) {
+async fn guard(State(state): State<Arc<Bounds>>, request: Request, next: Next) -> Response {
+    let place = match state.place(request.uri().path()) {
         Ok(place) => place,
         Err(failure) => return failure.into_response(),
     };
@@ -86,34 +77,22 @@ async fn guard(State(state): State<Arc<Protection>>, request: Request, next: Nex
         std::task::Poll::Pending
     })
     .await;
-    match (place, watches) {
-        (None, _) => response,
-        (Some(place), false) => response.map(|body| Body::new(Held { body, place })),
-        (Some(place), true) => {
-            let ending = state.life.ending();
-            response.map(|body| Body::new(Until::new(Held { body, place }, ending)))
-        }
+    match place {
+        None => response,
+        Some(place) => response.map(|body| Body::new(Held { body, place })),
     }
 }
 
-impl Protection {
-    fn place(&self, path: &str, watches: bool) -> Result<Option<OwnedSemaphorePermit>, Failure> {
-        if matches!(path, "/health" | "/ready") {
+impl Bounds {
+    fn place(&self, path: &str) -> Result<Option<OwnedSemaphorePermit>, Failure> {
+        if UNCOUNTED.contains(&path) {
             return Ok(None);
         }
-        let (places, what, limit) = if watches {
-            (&self.watchers, "watchers", self.limits.max_watchers)
-        } else {
-            (
-                &self.requests,
-                "requests in flight",
-                self.limits.max_requests,
-            )
-        };
-        match places.clone().try_acquire_owned() {
+        match self.places.clone().try_acquire_owned() {
             Ok(place) => Ok(Some(place)),
             Err(_) => Err(Error::unavailable(format!(
-                "the server has {limit} {what}, and takes no more; try again later"
+                "the server has {} requests in flight, and takes no more; try again later",
+                self.limits.max_requests
             ))
             .into()),
         }

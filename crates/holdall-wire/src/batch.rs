@@ -1,0 +1,520 @@
+//! Batches, staged bodies, and what became of them.
+
+use bytes::{Bytes, BytesMut};
+use holdall_core::{
+    Action, Attrs, Batch, CollectionName, Commit, Condition, Doc, Entry, Error, Key, NewBody,
+    Operation, Outcome, Put, Result, Staged, Timestamp, Written,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::entry::read_digest;
+use crate::{EntryShape, read_attrs, read_base64, write_attrs};
+
+/// Puts, deletes and checks that take effect all or nothing.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BatchShape {
+    /// The id, a UUIDv7 of now, by which the batch can be resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The operations, one an item.
+    pub operations: Vec<OperationShape>,
+}
+
+/// One operation of a batch.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OperationShape {
+    /// `put`, `delete` or `check`.
+    pub op: String,
+    /// The collection.
+    pub collection: String,
+    /// The key.
+    pub key: String,
+    /// What must hold at commit: `any`, `absent`, `present`, or a version.
+    #[serde(default, rename = "if", skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// Of a put: the doc.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+    pub doc: Option<Box<RawValue>>,
+    /// Of a put: the body in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// Of a put: so many bytes behind the head are the body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_length: Option<u64>,
+    /// Of a put: a body that was staged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged: Option<StagedShape>,
+    /// Of a put: what layers keep with the item, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attrs: Option<String>,
+}
+
+/// A body that waits for the batch that uses it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StagedShape {
+    /// Names it.
+    pub id: String,
+    /// Its bytes.
+    pub size: u64,
+    /// Its BLAKE3 digest in hexadecimal.
+    pub digest: String,
+    /// When it is gone, if no batch uses it (RFC 3339).
+    pub expires: String,
+}
+
+impl From<&Staged> for StagedShape {
+    fn from(staged: &Staged) -> Self {
+        Self {
+            id: staged.id.to_string(),
+            size: staged.size,
+            digest: staged.digest.to_string(),
+            expires: staged.expires.to_string(),
+        }
+    }
+}
+
+impl StagedShape {
+    /// The staged body that it names.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the member.
+    pub fn read(&self) -> Result<Staged> {
+        Ok(Staged {
+            id: self.id.parse()?,
+            size: self.size,
+            digest: read_digest(&self.digest)?,
+            expires: self.expires.parse()?,
+        })
+    }
+}
+
+/// A batch on its way: the JSON, and the bodies behind it.
+#[derive(Debug)]
+pub struct Head {
+    /// The JSON.
+    pub json: Vec<u8>,
+    /// The bodies of the puts with a `body_length`, in their order.
+    pub bodies: Vec<Bytes>,
+}
+
+impl BatchShape {
+    /// A batch with its bodies behind the head.
+    ///
+    /// # Errors
+    /// `Corrupt` if a doc, which a backend stored, is no JSON.
+    pub fn write(batch: &Batch) -> Result<Head> {
+        let mut bodies = Vec::new();
+        let operations = batch.operations().iter();
+        let shape = Self {
+            id: batch.id().map(|id| id.to_string()),
+            operations: operations
+                .map(|operation| write_operation(operation, &mut bodies))
+                .collect::<Result<_>>()?,
+        };
+        let json = serde_json::to_vec(&shape)
+            .map_err(|error| Error::other("the batch cannot be written").because(error))?;
+        Ok(Head { json, bodies })
+    }
+
+    /// Reads a batch: the JSON, and the bodies behind it.
+    ///
+    /// # Errors
+    /// `Invalid` or `TooLarge`, naming the operation and the rule.
+    pub fn read(json: &[u8], mut bodies: Bytes) -> Result<Batch> {
+        let shape: Self = serde_json::from_slice(json)
+            .map_err(|error| Error::invalid("the batch is not as it should be").because(error))?;
+        let mut batch = match &shape.id {
+            Some(id) => Batch::with_id(id.parse()?),
+            None => Batch::new(),
+        };
+        for (at, operation) in shape.operations.into_iter().enumerate() {
+            let operation = read_operation(operation, &mut bodies)
+                .map_err(|error| error.while_doing(format!("operation {at} of the batch")))?;
+            batch.push(operation);
+        }
+        if !bodies.is_empty() {
+            return Err(Error::invalid(format!(
+                "{} bytes stand behind the last body of the batch",
+                bodies.len()
+            )));
+        }
+        Ok(batch)
+    }
+}
+
+fn write_operation(operation: &Operation, bodies: &mut Vec<Bytes>) -> Result<OperationShape> {
+    let mut shape = OperationShape {
+        op: String::new(),
+        collection: operation.collection.as_str().to_owned(),
+        key: operation.key.as_str().to_owned(),
+        condition: write_condition(operation.condition),
+        doc: None,
+        body: None,
+        body_length: None,
+        staged: None,
+        attrs: None,
+    };
+    let name = match &operation.action {
+        Action::Delete => "delete",
+        Action::Check => "check",
+        Action::Put(put) => {
+            let text = String::from_utf8_lossy(put.doc.as_bytes()).into_owned();
+            let doc = RawValue::from_string(text)
+                .map_err(|error| Error::corrupt("a doc is no JSON").because(error))?;
+            shape.doc = Some(doc);
+            match &put.body {
+                NewBody::None => {}
+                NewBody::Bytes(bytes) => {
+                    shape.body_length = Some(bytes.len() as u64);
+                    bodies.push(bytes.clone());
+                }
+                NewBody::Staged(staged) => shape.staged = Some(staged.into()),
+            }
+            shape.attrs = (!put.attrs.is_empty()).then(|| write_attrs(&put.attrs));
+            "put"
+        }
+    };
+    name.clone_into(&mut shape.op);
+    Ok(shape)
+}
+
+fn read_operation(shape: OperationShape, bodies: &mut Bytes) -> Result<Operation> {
+    let collection = CollectionName::new(&shape.collection)?;
+    let key = Key::new(&shape.key)?;
+    let action = match shape.op.as_str() {
+        "put" => Action::Put(read_put(&shape, bodies)?),
+        "delete" | "check" => {
+            let of_a_put = shape.doc.is_some()
+                || shape.body.is_some()
+                || shape.body_length.is_some()
+                || shape.staged.is_some()
+                || shape.attrs.is_some();
+            if of_a_put {
+                return Err(Error::invalid(format!(
+                    "a {} takes no doc, body or attrs",
+                    shape.op
+                )));
+            }
+            if shape.op == "delete" {
+                Action::Delete
+            } else {
+                Action::Check
+            }
+        }
+        other => {
+            return Err(Error::invalid(format!(
+                "the operation {other:?} is unknown; there are put, delete and check"
+            )));
+        }
+    };
+    Ok(Operation {
+        collection,
+        key,
+        condition: read_condition(shape.condition.as_deref())?,
+        action,
+    })
+}
+
+fn read_put(shape: &OperationShape, bodies: &mut Bytes) -> Result<Put> {
+    let body = match (&shape.body, shape.body_length, &shape.staged) {
+        (None, None, None) => NewBody::None,
+        (Some(text), None, None) => NewBody::Bytes(read_base64(text, "the body")?.into()),
+        (None, None, Some(staged)) => NewBody::Staged(staged.read()?),
+        (None, Some(length), None) => {
+            let length = usize::try_from(length)
+                .ok()
+                .filter(|length| *length <= bodies.len());
+            let length = length.ok_or_else(|| {
+                Error::invalid("body_length says more bytes than stand behind the batch")
+            })?;
+            NewBody::Bytes(bodies.split_to(length))
+        }
+        _ => {
+            return Err(Error::invalid(
+                "a put takes one of body, body_length and staged",
+            ));
+        }
+    };
+    Ok(Put {
+        doc: match &shape.doc {
+            Some(doc) => Doc::parse(doc.get().to_owned())?,
+            None => Doc::empty(),
+        },
+        body,
+        attrs: match &shape.attrs {
+            Some(text) => read_attrs(text)?,
+            None => Attrs::default(),
+        },
+    })
+}
+
+fn write_condition(condition: Condition) -> Option<String> {
+    match condition {
+        Condition::Any => None,
+        Condition::Absent => Some("absent".to_owned()),
+        Condition::Present => Some("present".to_owned()),
+        Condition::Version(version) => Some(version.to_string()),
+    }
+}
+
+fn read_condition(text: Option<&str>) -> Result<Condition> {
+    match text {
+        None | Some("any") => Ok(Condition::Any),
+        Some("absent") => Ok(Condition::Absent),
+        Some("present") => Ok(Condition::Present),
+        Some(version) => version.parse().map(Condition::Version).map_err(|_| {
+            Error::invalid(format!(
+                "{version:?} is no condition; there are any, absent, present, or a version"
+            ))
+        }),
+    }
+}
+
+/// What the write of a batch answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BatchAnswer {
+    /// The id of the batch, and so the version of what it put.
+    pub id: String,
+    /// For each operation the new entry, or null where it put nothing.
+    pub entries: Vec<Option<EntryShape>>,
+}
+
+impl From<&Written> for BatchAnswer {
+    fn from(written: &Written) -> Self {
+        let entries = written.entries.iter();
+        Self {
+            id: written.id.to_string(),
+            entries: entries
+                .map(|entry| entry.as_ref().map(EntryShape::from))
+                .collect(),
+        }
+    }
+}
+
+impl BatchAnswer {
+    /// What it answers.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the member.
+    pub fn read(&self) -> Result<Written> {
+        let entry = |shape: &Option<EntryShape>| shape.as_ref().map(EntryShape::read).transpose();
+        Ok(Written {
+            id: self.id.parse()?,
+            entries: self
+                .entries
+                .iter()
+                .map(entry)
+                .collect::<Result<Vec<Option<Entry>>>>()?,
+        })
+    }
+}
+
+/// Asks what became of a batch.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Resolve {
+    /// An item that the batch puts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness: Option<Witness>,
+}
+
+/// An item by its place.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Witness {
+    /// The collection.
+    pub collection: String,
+    /// The key.
+    pub key: String,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OutcomeShape {
+    /// `committed`, `aborted` (for good) or `unknown`.
+    pub outcome: String,
+    /// When it was committed, where the store records that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// For each put, when its item was first put.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<Vec<String>>,
+}
+
+impl From<&Outcome> for OutcomeShape {
+    fn from(outcome: &Outcome) -> Self {
+        let (name, commit) = match outcome {
+            Outcome::Committed(commit) => ("committed", commit.as_ref()),
+            Outcome::Aborted => ("aborted", None),
+            Outcome::Unknown => ("unknown", None),
+        };
+        Self {
+            outcome: name.to_owned(),
+            at: commit.map(|commit| commit.at.to_string()),
+            created: commit.map(|commit| commit.created.iter().map(ToString::to_string).collect()),
+        }
+    }
+}
+
+impl OutcomeShape {
+    /// The outcome.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the member.
+    pub fn read(&self) -> Result<Outcome> {
+        match self.outcome.as_str() {
+            "committed" => {}
+            "aborted" => return Ok(Outcome::Aborted),
+            "unknown" => return Ok(Outcome::Unknown),
+            other => return Err(Error::invalid(format!("the outcome {other:?} is unknown"))),
+        }
+        let Some(at) = &self.at else {
+            return Ok(Outcome::Committed(None));
+        };
+        let created = self.created.iter().flatten().map(|time| time.parse());
+        Ok(Outcome::Committed(Some(Commit {
+            at: at.parse()?,
+            created: created.collect::<Result<Vec<Timestamp>>>()?,
+        })))
+    }
+}
+
+/// The content of a framed batch.
+impl Head {
+    /// All of it in one.
+    pub fn into_bytes(self) -> Bytes {
+        let length = self.json.len() + self.bodies.iter().map(Bytes::len).sum::<usize>();
+        let mut out = BytesMut::with_capacity(length);
+        out.extend_from_slice(&self.json);
+        for body in &self.bodies {
+            out.extend_from_slice(body);
+        }
+        out.freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdall_core::{Digest, Version};
+
+    fn batch() -> Batch {
+        let (items, key) = (CollectionName::new("a/b").unwrap(), |key| {
+            Key::new(key).unwrap()
+        });
+        let version = Version::from_bytes([3; 16]);
+        let mut put = Put::bytes("small").with_doc(Doc::parse(r#"{"n":1.0}"#).unwrap());
+        put.attrs.set("slot", vec![1]).unwrap();
+        let staged = Staged {
+            id: version,
+            size: 5,
+            digest: Digest::of(b"large"),
+            expires: Timestamp::from_micros(7),
+        };
+        Batch::with_id(version)
+            .put(&items, &key("1"), Condition::Absent, put)
+            .put(&items, &key("2"), Condition::Present, Put::staged(staged))
+            .put(&items, &key("3"), Condition::Any, Put::bytes(""))
+            .put(&items, &key("4"), Condition::Any, Put::default())
+            .delete(&items, &key("5"), Condition::Version(version))
+            .check(&items, &key("6"), Condition::Absent)
+    }
+
+    #[test]
+    fn a_batch_comes_back_with_its_bodies() {
+        let sent = batch();
+        let head = BatchShape::write(&sent).unwrap();
+        let (json, bodies) = (head.json.clone(), head.bodies.concat());
+        let read = BatchShape::read(&json, bodies.into()).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{sent:?}"));
+        assert_eq!(head.into_bytes().len(), json.len() + 5);
+    }
+
+    #[test]
+    fn a_batch_that_is_not_one_is_refused() {
+        let put = r#"{"op":"put","collection":"c","key":"k""#;
+        for (json, tail) in [
+            ("", ""),
+            ("{}", ""),
+            (r#"{"operations":[],"more":1}"#, ""),
+            (
+                r#"{"operations":[{"op":"pat","collection":"c","key":"k"}]}"#,
+                "",
+            ),
+            (
+                r#"{"operations":[{"op":"delete","collection":"c","key":"k","doc":{}}]}"#,
+                "",
+            ),
+            (
+                r#"{"operations":[{"op":"delete","collection":"c","key":""}]}"#,
+                "",
+            ),
+            (
+                &format!(r#"{{"operations":[{put},"body_length":3}}]}}"#),
+                "ab",
+            ),
+            (
+                &format!(r#"{{"operations":[{put},"body_length":18446744073709551615}}]}}"#),
+                "ab",
+            ),
+            (
+                &format!(r#"{{"operations":[{put},"body_length":1}}]}}"#),
+                "ab",
+            ),
+            (
+                &format!(r#"{{"operations":[{put},"body_length":1,"body":""}}]}}"#),
+                "a",
+            ),
+            (&format!(r#"{{"operations":[{put},"body":"?"}}]}}"#), ""),
+            (&format!(r#"{{"operations":[{put},"doc":[]}}]}}"#), ""),
+            (
+                &format!(r#"{{"operations":[{put},"doc":{{"a":1,"a":2}}}}]}}"#),
+                "",
+            ),
+            (&format!(r#"{{"operations":[{put},"if":"maybe"}}]}}"#), ""),
+        ] {
+            let tail = Bytes::copy_from_slice(tail.as_bytes());
+            let error = BatchShape::read(json.as_bytes(), tail).unwrap_err();
+            assert_eq!(
+                error.kind(),
+                holdall_core::ErrorKind::Invalid,
+                "{json}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn answers_and_outcomes_come_back() {
+        let commit = Commit {
+            at: Timestamp::from_micros(5),
+            created: vec![Timestamp::from_micros(4)],
+        };
+        for outcome in [
+            Outcome::Committed(Some(commit.clone())),
+            Outcome::Committed(None),
+            Outcome::Aborted,
+            Outcome::Unknown,
+        ] {
+            let text = serde_json::to_string(&OutcomeShape::from(&outcome)).unwrap();
+            let read: OutcomeShape = serde_json::from_str(&text).unwrap();
+            assert_eq!(read.read().unwrap(), outcome);
+        }
+        let written = Written {
+            id: Version::from_bytes([3; 16]),
+            entries: batch().entries(Version::from_bytes([3; 16]), &commit),
+        };
+        assert_eq!(BatchAnswer::from(&written).read().unwrap(), written);
+    }
+}
