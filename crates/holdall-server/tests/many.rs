@@ -77,7 +77,7 @@ async fn bodies_stand_behind_a_framed_batch() {
     for body in [
         format!("{head}onetwo"),
         format!("{head}one"),
-        head[..20].to_owned(),
+        head.chars().take(20).collect(),
     ] {
         server.ask(&line, body).await.is_problem(400, "invalid");
     }
