@@ -3,7 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use holdall_core::{Error, ErrorKind};
 use holdall_wire::{Problem, status_of};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
 /// An error on its way to the client: the one place where errors become
 /// responses.
@@ -12,6 +12,7 @@ pub struct Failure {
     error: Error,
     status: StatusCode,
     retry_after: Option<u64>,
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Failure {
@@ -21,7 +22,15 @@ impl Failure {
             retry_after: matches!(error.kind(), ErrorKind::Unavailable).then_some(1),
             error,
             status,
+            header: None,
         }
+    }
+
+    /// The same with a header that belongs to its status.
+    #[must_use]
+    pub(crate) fn with_header(mut self, name: HeaderName, value: Option<HeaderValue>) -> Self {
+        self.header = value.map(|value| (name, value));
+        self
     }
 
     /// The same, telling when to try again, in seconds.
@@ -60,6 +69,9 @@ impl IntoResponse for Failure {
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some((name, value)) = self.header {
+            headers.insert(name, value);
         }
         if self.status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer realm=\"holdall\"");

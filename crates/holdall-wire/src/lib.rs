@@ -22,7 +22,7 @@ pub use capabilities::{BatchLimitsShape, CapabilitiesShape};
 pub use change::{ChangeShape, Event};
 pub use entry::{EntryShape, etag, read_entry, read_etag, write_entry};
 pub use index::{IndexShape, Indexes};
-pub use line::{End, Line, MAX_INLINE_BODY, write_absent, write_end, write_failure, write_item};
+pub use line::{End, Line, MAX_INLINE_BODY, write_absent, write_end, write_item};
 pub use problem::{Problem, kind_of_status, status_of};
 pub use query::{Count, Counts, GetMany, GroupShape, PartsShape, QueryShape};
 pub use range::{read_range, write_range};

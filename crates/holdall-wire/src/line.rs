@@ -5,7 +5,7 @@ use holdall_core::{Attrs, Body, Doc, Error, Item, Key, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{EntryShape, Problem, read_attrs, read_base64, write_attrs};
+use crate::{EntryShape, read_attrs, read_base64, write_attrs};
 
 /// The largest body that stands in the line of its item.
 pub const MAX_INLINE_BODY: u64 = 64 * 1024;
@@ -41,11 +41,6 @@ pub struct End {
     pub next: Option<String>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Failed {
-    error: Problem,
-}
-
 /// A line, as it was read.
 #[derive(Debug)]
 pub enum Line {
@@ -55,8 +50,6 @@ pub enum Line {
     Absent,
     /// The page is complete.
     End(End),
-    /// What ended the page.
-    Failed(Error),
 }
 
 /// Writes an item, with the parts that it has, and its body if that is here.
@@ -89,13 +82,6 @@ pub fn write_end(out: &mut Vec<u8>, next: Option<String>) {
     out.push(b'\n');
 }
 
-/// Writes what ended a page.
-pub fn write_failure(out: &mut Vec<u8>, error: &Error) {
-    let error = Problem::of(error);
-    write_json(out, &Failed { error });
-    out.push(b'\n');
-}
-
 fn write_json(out: &mut Vec<u8>, value: &impl Serialize) {
     // Writing strings and numbers to memory does not fail.
     let _ = serde_json::to_writer(out, value);
@@ -117,10 +103,6 @@ impl Line {
         // No line of an item starts so: its key comes first.
         if text.starts_with(b"{\"end\":") {
             return serde_json::from_slice(text).map(Self::End).map_err(damaged);
-        }
-        if text.starts_with(b"{\"error\":") {
-            let failed: Failed = serde_json::from_slice(text).map_err(damaged)?;
-            return Ok(Self::Failed(failed.error.into_error()));
         }
         let shape: Shape<'_> = serde_json::from_slice(text).map_err(damaged)?;
         let doc: DocShape<'_> = serde_json::from_slice(text).map_err(damaged)?;
@@ -194,20 +176,15 @@ mod tests {
     }
 
     #[test]
-    fn ends_and_failures_are_no_items() {
+    fn ends_are_no_items_and_damage_is_seen() {
         let mut out = Vec::new();
         write_end(&mut out, Some("x".to_owned()));
         write_absent(&mut out);
-        write_failure(&mut out, &Error::timeout("too slow"));
         let lines: Vec<_> = out.split(|byte| *byte == b'\n').collect();
         assert!(
             matches!(Line::read(lines[0]).unwrap(), Line::End(End { end: true, next: Some(next) }) if next == "x")
         );
         assert!(matches!(Line::read(lines[1]).unwrap(), Line::Absent));
-        let Line::Failed(error) = Line::read(lines[2]).unwrap() else {
-            panic!("not a failure");
-        };
-        assert_eq!(error.kind(), holdall_core::ErrorKind::Timeout);
         for text in ["", "{", "{}", "[]", "{\"key\":1}", "{\"key\":\"a\""] {
             assert!(Line::read(text.as_bytes()).is_err(), "{text}");
         }

@@ -1,0 +1,124 @@
+//! Batches, staged bodies, and what became of a write.
+
+use axum::extract::{Path, State};
+use bytes::Bytes;
+use holdall_core::{Action, CollectionName, Error, Key, Version};
+use holdall_wire::{BatchAnswer, BatchShape, OutcomeShape, Resolve, StagedShape, names};
+use http::{HeaderMap, StatusCode};
+
+use super::content::Content;
+use super::params::Params;
+use super::{Api, conditions, item};
+use crate::access::{Caller, Verb};
+use crate::{Answer, Failure};
+
+pub(super) async fn stage(
+    State(api): State<Api>,
+    caller: Caller,
+    mut params: Params,
+    content: Content,
+) -> Answer {
+    let collection = params.collection()?;
+    params.finish()?;
+    caller.may(Verb::Write, &collection)?;
+    let backend = api.backend();
+    let staged = content
+        .read_by(api.can().max_body, |stream| {
+            backend.stage(&collection, stream)
+        })
+        .await?;
+    super::json(StatusCode::CREATED, &StagedShape::from(&staged))
+}
+
+pub(super) async fn write(
+    State(api): State<Api>,
+    caller: Caller,
+    params: Params,
+    headers: HeaderMap,
+    content: Content,
+) -> Answer {
+    params.finish()?;
+    // A caller that may write nothing at all need not send anything.
+    caller.may_any(Verb::Write)?;
+    let head = match content.kind() {
+        Some("application/json") => None,
+        Some(names::BATCH_TYPE) => Some(head_length(&headers)?),
+        other => {
+            let error = Error::invalid(format!(
+                "a batch is application/json or {}, and Content-Type says {}",
+                names::BATCH_TYPE,
+                other.unwrap_or("nothing")
+            ));
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return Err(Failure::with_status(error, status));
+        }
+    };
+    let (text, _hold) = content.bytes("batch", most_bytes(&api)).await?;
+    let (json, bodies) = match head {
+        None => (text, Bytes::new()),
+        Some(head) if head <= text.len() => (text.slice(..head), text.slice(head..)),
+        Some(head) => {
+            return Err(Error::invalid(format!(
+                "the content has {} bytes, and Holdall-Head-Length says {head}",
+                text.len()
+            ))
+            .into());
+        }
+    };
+    let batch = BatchShape::read(&json, bodies)?;
+    for operation in batch.operations() {
+        match operation.action {
+            // What was read may be checked, too: that is how a client commits a
+            // transaction that reads one collection and writes another.
+            Action::Check => {
+                caller.may_either(Verb::Write, Verb::Read, &operation.collection)?;
+            }
+            _ => caller.may(Verb::Write, &operation.collection)?,
+        }
+    }
+    let written = item::write_batch(&api, batch).await?;
+    super::json(StatusCode::OK, &BatchAnswer::from(&written))
+}
+
+fn head_length(headers: &HeaderMap) -> Result<usize, Error> {
+    conditions::text(headers, &names::HEAD_LENGTH)?
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| {
+            Error::invalid("a framed batch needs the header Holdall-Head-Length, a number")
+        })
+}
+
+/// A batch at the limit, with what JSON puts around it: names, conditions, and
+/// base64.
+fn most_bytes(api: &Api) -> u64 {
+    const AN_OPERATION: u64 = 512;
+    let limits = api.can().batch;
+    2 * limits.max_bytes + AN_OPERATION * limits.max_ops as u64
+}
+
+pub(super) async fn resolve(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+    params: Params,
+    content: Content,
+) -> Answer {
+    params.finish()?;
+    caller.may_any(Verb::Write)?;
+    let id: Version = id.parse()?;
+    let asked: Resolve = match content.length() {
+        Some(0) => Resolve::default(),
+        _ => content.json().await?,
+    };
+    let witness = match &asked.witness {
+        None => None,
+        Some(witness) => {
+            let collection = CollectionName::new(&witness.collection)?;
+            caller.may(Verb::Write, &collection)?;
+            Some((collection, Key::new(&witness.key)?))
+        }
+    };
+    let witness = witness.as_ref().map(|(collection, key)| (collection, key));
+    let outcome = api.backend().resolve(id, witness).await?;
+    super::json(StatusCode::OK, &OutcomeShape::from(&outcome))
+}

@@ -1,0 +1,182 @@
+//! The routes: `docs/http.md` is their contract.
+
+mod about;
+mod batch;
+mod conditions;
+mod content;
+mod item;
+mod page;
+mod params;
+mod put;
+mod schema;
+mod transaction;
+mod watch;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
+use axum::routing::{any, delete, get, post};
+use holdall_core::{Capabilities, DynBackend, Env, Error};
+use http::StatusCode;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::budget::Budget;
+use crate::{Answer, Failure, Limits};
+
+/// What the routes work with. Clones are of one server.
+#[derive(Clone, Debug)]
+pub(crate) struct Api(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    backend: DynBackend,
+    env: Env,
+    limits: Limits,
+    can: Capabilities,
+    budget: Budget,
+    watchers: Arc<Semaphore>,
+    transactions: transaction::Open,
+    ending: CancellationToken,
+}
+
+impl Api {
+    fn new(backend: DynBackend, env: Env, limits: Limits, ending: CancellationToken) -> Self {
+        Self(Arc::new(Inner {
+            can: within(backend.capabilities(), &limits),
+            backend,
+            env,
+            limits,
+            budget: Budget::new(limits.max_buffered),
+            watchers: Arc::new(Semaphore::new(limits.max_watchers)),
+            transactions: transaction::Open::new(&limits),
+            ending,
+        }))
+    }
+
+    fn backend(&self) -> &DynBackend {
+        &self.0.backend
+    }
+
+    fn env(&self) -> &Env {
+        &self.0.env
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// What the store can do, through this server.
+    fn can(&self) -> &Capabilities {
+        &self.0.can
+    }
+
+    fn is_ending(&self) -> bool {
+        self.0.ending.is_cancelled()
+    }
+
+    fn budget(&self) -> &Budget {
+        &self.0.budget
+    }
+}
+
+/// What the limits of the server leave of what a store can do.
+fn within(can: Capabilities, limits: &Limits) -> Capabilities {
+    let mut can = can;
+    can.batch.max_ops = can.batch.max_ops.min(limits.max_batch_ops);
+    can.batch.max_bytes = can.batch.max_bytes.min(limits.max_batch);
+    can.max_doc = can
+        .max_doc
+        .min(usize::try_from(limits.max_doc).unwrap_or(usize::MAX));
+    can.max_body = can.max_body.min(limits.max_body);
+    // A stream of items is read in pages.
+    can.snapshot = can.snapshot.min(holdall_core::Snapshot::Page);
+    can
+}
+
+/// The API of a store. `ending` tells it that the server is to end.
+pub fn api(backend: DynBackend, env: Env, limits: Limits, ending: CancellationToken) -> Router {
+    let api = Api::new(backend, env, limits, ending);
+    let item = |at: &'static str| (at, get(item::get).put(item::put).delete(item::delete));
+    let (by_names, items) = item("/v1/item");
+    let items_by_path = get(item::get_by_path)
+        .put(item::put_by_path)
+        .delete(item::delete_by_path);
+    let in_transaction = get(transaction::get)
+        .put(transaction::put)
+        .delete(transaction::delete);
+    Router::new()
+        .route(by_names, items)
+        .route("/v1/items/{collection}/{*key}", items_by_path)
+        .route("/v1/stage", post(batch::stage))
+        .route("/v1/batches", post(batch::write))
+        .route("/v1/batches/{id}/resolve", post(batch::resolve))
+        .route("/v1/get-many", post(page::get_many))
+        .route("/v1/scan", get(page::scan))
+        .route("/v1/query", post(page::query))
+        .route("/v1/count", post(page::count))
+        .route(
+            "/v1/collections",
+            get(schema::collections).delete(schema::drop),
+        )
+        .route("/v1/indexes", post(schema::define))
+        .route("/v1/transactions", post(transaction::begin))
+        .route("/v1/transactions/{id}", delete(transaction::rollback))
+        .route("/v1/transactions/{id}/item", in_transaction)
+        .route("/v1/transactions/{id}/query", post(transaction::query))
+        .route("/v1/transactions/{id}/commit", post(transaction::commit))
+        .route("/v1/watch", get(watch::watch))
+        .route("/v1/capabilities", get(about::capabilities))
+        .route("/health", get(about::health))
+        .route("/ready", get(about::ready))
+        .fallback(any(no_such_path))
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(api)
+}
+
+async fn no_such_path(request: Request) -> Failure {
+    Error::not_found(format!(
+        "there is nothing at {:?}; /docs lists what there is",
+        request.uri().path()
+    ))
+    .into()
+}
+
+async fn wrong_method(request: Request) -> Failure {
+    let error = Error::invalid(format!(
+        "{:?} does not take {}; /docs lists what it takes",
+        request.uri().path(),
+        request.method()
+    ));
+    Failure::with_status(error, StatusCode::METHOD_NOT_ALLOWED)
+}
+
+/// An answer in JSON that nobody is to keep.
+fn json(status: StatusCode, value: &impl serde::Serialize) -> Answer {
+    let text = serde_json::to_vec(value)
+        .map_err(|error| Error::other("the answer cannot be written").because(error))?;
+    Ok(content(status, "application/json", text.into()))
+}
+
+fn content(status: StatusCode, kind: &'static str, bytes: bytes::Bytes) -> Response {
+    let mut response = Response::new(axum::body::Body::from(bytes));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static(kind),
+    );
+    headers.insert(
+        http::header::CACHE_CONTROL,
+        http::HeaderValue::from_static("no-store"),
+    );
+    response
+}
+
+fn no_content() -> Response {
+    let mut response = Response::new(axum::body::Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}

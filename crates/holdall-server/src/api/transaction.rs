@@ -1,0 +1,334 @@
+//! Transactions that live on the server between requests.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use holdall_core::{
+    CollectionName, Condition, Error, Key, NewBody, Put, Result, Timestamp, Transaction,
+    TransactionOptions, Version,
+};
+use holdall_wire::{MAX_INLINE_BODY, QueryShape, names, write_end, write_item};
+use http::{HeaderMap, StatusCode};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use super::content::Content;
+use super::item::Wanted;
+use super::params::Params;
+use super::{Api, item, put as puts};
+use crate::access::{Caller, Verb};
+use crate::{Answer, Failure, Limits};
+
+/// The transactions that are open.
+#[derive(Debug)]
+pub(super) struct Open {
+    most: usize,
+    most_bytes: u64,
+    bytes: Arc<AtomicU64>,
+    all: Mutex<HashMap<Version, Held>>,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    transaction: Transaction,
+    /// Whose it is: the id of a token.
+    owner: Option<String>,
+    kept: Arc<Kept>,
+}
+
+/// The bytes that a transaction keeps.
+#[derive(Debug)]
+struct Kept {
+    all: Arc<AtomicU64>,
+    own: AtomicU64,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.all.fetch_sub(*self.own.get_mut(), Ordering::Relaxed);
+    }
+}
+
+impl Open {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            most: limits.max_transactions,
+            most_bytes: limits.transaction_bytes,
+            bytes: Arc::default(),
+            all: Mutex::default(),
+        }
+    }
+
+    fn add(&self, transaction: Transaction, owner: Option<String>, now: Timestamp) -> Result<()> {
+        let mut all = self.all.lock();
+        if all.len() >= self.most {
+            all.retain(|_, held| held.transaction.expires() > now);
+        }
+        if all.len() >= self.most {
+            return Err(Error::unavailable(format!(
+                "{} transactions are open, as many as this server allows; try again later",
+                self.most
+            )));
+        }
+        let kept = Kept {
+            all: self.bytes.clone(),
+            own: AtomicU64::new(0),
+        };
+        let id = transaction.id();
+        let kept = Arc::new(kept);
+        all.insert(
+            id,
+            Held {
+                transaction,
+                owner,
+                kept,
+            },
+        );
+        Ok(())
+    }
+
+    fn find(&self, id: &str, caller: &Caller) -> Result<Held> {
+        let id: Version = id.parse()?;
+        let held = self.all.lock().get(&id).cloned();
+        // Another's is not told from none.
+        held.filter(|held| held.owner.as_deref() == caller.id())
+            .ok_or_else(|| {
+                Error::not_found(
+                    "there is no such transaction: it is over, has expired, or the server began anew. Begin another",
+                )
+            })
+    }
+
+    fn remove(&self, held: &Held) {
+        self.all.lock().remove(&held.transaction.id());
+    }
+
+    /// Makes room for what a transaction keeps.
+    fn keep(&self, held: &Held, bytes: u64) -> Result<()> {
+        let fits = |sum: u64| sum.checked_add(bytes).filter(|sum| *sum <= self.most_bytes);
+        self.bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
+            .map_err(|_| {
+                Error::unavailable(
+                    "the open transactions hold as many bytes as this server allows; try again later",
+                )
+            })?;
+        held.kept.own.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Begins a transaction.
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Begin {
+    /// After so many seconds it is given up; 60 if it is left out.
+    #[serde(default)]
+    expiry: Option<u64>,
+}
+
+/// A transaction that was begun.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Begun {
+    /// Names it, and is the version of what it will put.
+    id: String,
+    /// When it is given up (RFC 3339).
+    expires: String,
+}
+
+/// A transaction that was committed.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Committed {
+    /// The version of what it put.
+    id: String,
+}
+
+pub(super) async fn begin(
+    State(api): State<Api>,
+    caller: Caller,
+    params: Params,
+    content: Content,
+) -> Answer {
+    params.finish()?;
+    caller.may_any(Verb::Write)?;
+    let asked: Begin = match content.length() {
+        Some(0) => Begin::default(),
+        _ => content.json().await?,
+    };
+    let mut options = TransactionOptions {
+        env: api.env().clone(),
+        ..TransactionOptions::default()
+    };
+    let longest = api.limits().transaction_time;
+    if let Some(seconds) = asked.expiry {
+        options.expiry = Duration::from_secs(seconds);
+    }
+    if options.expiry > longest {
+        return Err(Error::too_large(format!(
+            "a transaction of this server expires after {} seconds at most",
+            longest.as_secs()
+        ))
+        .into());
+    }
+    let transaction = Transaction::begin(api.backend(), &options);
+    let begun = Begun {
+        id: transaction.id().to_string(),
+        expires: transaction.expires().to_string(),
+    };
+    let owner = caller.id().map(str::to_owned);
+    let open = &api.0.transactions;
+    open.add(transaction, owner, api.env().now())?;
+    super::json(StatusCode::CREATED, &begun)
+}
+
+pub(super) async fn get(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+    mut params: Params,
+) -> Answer {
+    let (collection, key) = (params.collection()?, params.key()?);
+    let wanted = Wanted::whole(params)?;
+    caller.may(Verb::Read, &collection)?;
+    let held = api.0.transactions.find(&id, &caller)?;
+    api.0
+        .transactions
+        .keep(&held, weight(&key, &Put::default()))?;
+    let found = held.transaction.get(&collection, &key).await?;
+    let item = found.ok_or_else(|| item::absent(&collection, &key))?;
+    item::answer(item, &wanted, &collection, false)
+}
+
+pub(super) async fn put(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+    mut params: Params,
+    headers: HeaderMap,
+    content: Content,
+) -> Answer {
+    let (collection, key) = (params.collection()?, params.key()?);
+    params.finish()?;
+    caller.may(Verb::Write, &collection)?;
+    refuse_conditions(&headers)?;
+    let held = api.0.transactions.find(&id, &caller)?;
+    let read = puts::read(&api, &collection, &key, Condition::Any, &headers, content).await;
+    let (put, _hold) = read.map_err(|refused| match refused {
+        puts::Refused::Early(error) => Failure::from(error),
+        puts::Refused::Failed(failure) => failure,
+    })?;
+    api.0.transactions.keep(&held, weight(&key, &put))?;
+    held.transaction.put(&collection, &key, put)?;
+    Ok(super::no_content())
+}
+
+pub(super) async fn delete(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+    mut params: Params,
+    headers: HeaderMap,
+) -> Answer {
+    let (collection, key) = (params.collection()?, params.key()?);
+    params.finish()?;
+    caller.may(Verb::Write, &collection)?;
+    refuse_conditions(&headers)?;
+    let held = api.0.transactions.find(&id, &caller)?;
+    api.0
+        .transactions
+        .keep(&held, weight(&key, &Put::default()))?;
+    held.transaction.delete(&collection, &key)?;
+    Ok(super::no_content())
+}
+
+/// The conditions of a transaction are what it has read.
+fn refuse_conditions(headers: &HeaderMap) -> Result<()> {
+    if super::conditions::has_any(headers) || headers.contains_key(names::BATCH) {
+        return Err(Error::invalid(
+            "a write in a transaction takes no If-Match, If-None-Match or Holdall-Batch: \
+             read the item in the transaction, and the commit checks it",
+        ));
+    }
+    Ok(())
+}
+
+/// About how many bytes a transaction keeps of a write, or remembers of a read.
+fn weight(key: &Key, put: &Put) -> u64 {
+    const FRAME: usize = 256;
+    let body = match &put.body {
+        NewBody::Bytes(bytes) => bytes.len(),
+        NewBody::None | NewBody::Staged(_) => 0,
+    };
+    (FRAME + key.as_str().len() + put.doc.as_bytes().len() + body) as u64
+}
+
+pub(super) async fn query(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+    mut params: Params,
+    content: Content,
+) -> Answer {
+    let collection: CollectionName = params.collection()?;
+    params.finish()?;
+    caller.may(Verb::Read, &collection)?;
+    let held = api.0.transactions.find(&id, &caller)?;
+    let asked: QueryShape = content.json().await?;
+    let mut query = asked.read()?;
+    let limit = query.limit.unwrap_or(api.limits().max_page as u64);
+    super::page::check_page(&api, limit)?;
+    query.limit = Some(limit);
+    let mut text = Vec::new();
+    let mut hold = api.budget().hold();
+    for mut item in held.transaction.query(&collection, query).await? {
+        let remembered = weight(&item.key, &Put::default());
+        api.0.transactions.keep(&held, remembered)?;
+        let body = match item.body.take() {
+            Some(body) if body.len() <= MAX_INLINE_BODY => {
+                let limit = usize::try_from(MAX_INLINE_BODY).unwrap_or(usize::MAX);
+                Some(body.bytes(limit).await?)
+            }
+            _ => None,
+        };
+        write_item(&mut text, &item, body.as_ref(), asked.attrs);
+        hold.grow_to(text.len() as u64)?;
+    }
+    write_end(&mut text, None);
+    Ok(super::content(
+        StatusCode::OK,
+        names::LINES_TYPE,
+        text.into(),
+    ))
+}
+
+pub(super) async fn commit(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+    params: Params,
+) -> Answer {
+    params.finish()?;
+    caller.may_any(Verb::Write)?;
+    let held = api.0.transactions.find(&id, &caller)?;
+    let committed = held.transaction.commit().await;
+    api.0.transactions.remove(&held);
+    let id = committed?.to_string();
+    super::json(StatusCode::OK, &Committed { id })
+}
+
+pub(super) async fn rollback(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+    params: Params,
+) -> Answer {
+    params.finish()?;
+    caller.may_any(Verb::Write)?;
+    let held = api.0.transactions.find(&id, &caller)?;
+    held.transaction.rollback();
+    api.0.transactions.remove(&held);
+    Ok(super::no_content())
+}
