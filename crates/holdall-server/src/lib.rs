@@ -2,7 +2,7 @@
 //!
 //! `docs/http.md` tells the protocol.
 
-mod access;
+pub mod access;
 mod api;
 mod budget;
 mod failure;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use common::Asked;
 use holdall_core::{Env, ManualClock, MemoryBackend, Timestamp, json};
+use holdall_server::access::{Access, protect};
 use holdall_server::{Limits, api};
 use tokio_util::sync::CancellationToken;
 
@@ -159,6 +160,7 @@ async fn one_that_takes_too_long_expires_and_makes_room() {
     let store: holdall_core::DynBackend = MemoryBackend::with_env(env.clone()).into();
     let ending = CancellationToken::new();
     let routes = api(store.clone(), env, limits, ending.clone());
+    let routes = protect(routes, Access::open());
     let server = Asked {
         store,
         routes,

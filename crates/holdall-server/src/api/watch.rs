@@ -47,17 +47,32 @@ pub(super) async fn watch(
     })?;
     let changes = api.backend().watch(collection.as_ref(), from).await?;
     let seen = changes.filter_map(move |change| {
-        let seen = match &change {
-            Ok(change) => caller.reaches(Verb::Watch, &change.collection),
-            Err(_) => true,
-        };
-        std::future::ready(seen.then_some(change))
+        let caller = caller.clone();
+        async move {
+            match change {
+                Ok(change) if !caller.reaches(Verb::Watch, &change.collection) => None,
+                // A watch may be older than the end of its token.
+                Ok(change) => Some(caller.still_good().await.map(|()| change)),
+                Err(error) => Some(Err(error)),
+            }
+        }
     });
+    let seen = until_error(seen);
     let ending = api.0.ending.clone();
     let events = seen.take_until(ending.cancelled_owned());
     Ok(Sse::new(told(events, place))
         .keep_alive(KeepAlive::new().interval(HEARTBEAT))
         .into_response())
+}
+
+/// What comes up to the first error, and that.
+fn until_error(
+    changes: impl Stream<Item = Result<Change>> + Send + 'static,
+) -> impl Stream<Item = Result<Change>> + Send + 'static {
+    changes.scan(false, |over, change| {
+        let told = !std::mem::replace(over, change.is_err());
+        std::future::ready(told.then_some(change))
+    })
 }
 
 /// The events of changes; the place among the watchers is free again when they

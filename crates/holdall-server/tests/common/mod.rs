@@ -1,11 +1,16 @@
 //! A server's routes, asked in this process.
-#![allow(dead_code, reason = "each test binary uses some of it")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "each test binary uses some of it, and fails by panicking"
+)]
 
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use holdall_core::{DynBackend, Env, MemoryBackend};
+use holdall_server::access::{Access, protect};
 use holdall_server::{Limits, api};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -38,8 +43,13 @@ impl Asked {
     }
 
     pub(crate) fn with(store: DynBackend, limits: Limits) -> Self {
+        Self::with_access(store, limits, Access::open())
+    }
+
+    pub(crate) fn with_access(store: DynBackend, limits: Limits, access: Access) -> Self {
         let ending = CancellationToken::new();
         let routes = api(store.clone(), Env::system(), limits, ending.clone());
+        let routes = protect(routes, access);
         Self {
             store,
             routes,
