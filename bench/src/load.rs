@@ -25,7 +25,10 @@ pub(crate) fn check() -> Result<()> {
     let found = Command::new("wrk").arg("-v").stdout(Stdio::null()).status();
     match found {
         Ok(_) => Ok(()),
-        Err(error) => Err(format!("wrk makes the load, and cannot be started: {error}. Debian has it as `wrk`").into()),
+        Err(error) => Err(format!(
+            "wrk makes the load, and cannot be started: {error}. Debian has it as `wrk`"
+        )
+        .into()),
     }
 }
 
@@ -45,7 +48,9 @@ impl Load {
             return Err(format!("wrk found trouble: {text}").into());
         }
         let word = |start: &str| {
-            let line = text.lines().find(|line| line.trim_start().starts_with(start));
+            let line = text
+                .lines()
+                .find(|line| line.trim_start().starts_with(start));
             line.and_then(|line| line.split_whitespace().nth(1).map(str::to_owned))
                 .ok_or_else(|| format!("wrk does not tell {start:?}: {text}"))
         };

@@ -59,13 +59,19 @@ pub(crate) fn serve(store: &str) -> Result<()> {
 
 fn tell_memory() {
     let mut since = None;
-    for line in std::io::stdin().lock().lines().map_while(std::io::Result::ok) {
+    for line in std::io::stdin()
+        .lock()
+        .lines()
+        .map_while(std::io::Result::ok)
+    {
         let number = match line.as_str() {
             "mark" => Memory::mark().map(|now| {
                 since = Some(now);
                 0
             }),
-            "grown" => since.as_ref().map_or_else(|| Err("nothing was marked".into()), Memory::grown),
+            "grown" => since
+                .as_ref()
+                .map_or_else(|| Err("nothing was marked".into()), Memory::grown),
             _ => memory::resident(),
         };
         match number {

@@ -99,7 +99,10 @@ fn writes(options: &Options, report: &mut Report) -> Result<()> {
     ];
     let rates = rounds::run(options.rounds, &mut contenders)?;
     drop(contenders);
-    report.part(&format!("durable PUT of 1 KiB, {WRITERS} connections"), &rates);
+    report.part(
+        &format!("durable PUT of 1 KiB, {WRITERS} connections"),
+        &rates,
+    );
     if let [http, raw] = rates.as_slice() {
         let what = "PUT 1 KiB: over HTTP to a transaction a write";
         report.ratio(what, http.over(raw), Target::AtLeast(5.0));
@@ -122,7 +125,10 @@ fn large(options: &Options, report: &mut Report) -> Result<()> {
             "{shown} {way}: {:.0} MiB/s, on this machine",
             options.body as f64 / MIB / seconds
         ));
-        let grown = [("client", grown.parse::<f64>()?), ("server", server.ask("grown")?.parse()?)];
+        let grown = [
+            ("client", grown.parse::<f64>()?),
+            ("server", server.ask("grown")?.parse()?),
+        ];
         for (side, grown) in grown {
             let what = format!("body of {shown} {way}: memory of the {side} grows");
             report.number(&what, grown / MIB, "MiB", Target::AtMost(32.0));
@@ -135,13 +141,17 @@ fn watchers(options: &Options, report: &mut Report) -> Result<()> {
     let place = Place::make(options)?;
     let mut server = Process::start(&["serve", &text(&place.file("served.db"))])?;
     let before: f64 = server.ask("rss")?.parse()?;
-    let found = load::watch(&server.url, WATCHERS, || Ok(server.ask("rss")?.parse::<f64>()?))?;
+    let url = server.url.clone();
+    let found = load::watch(&url, WATCHERS, || Ok(server.ask("rss")?.parse::<f64>()?))?;
     report.note(&format!(
         "resident before: {:.1} MiB; each of {} was told of a change",
         before / MIB,
         found.told
     ));
-    report.holds(&format!("{WATCHERS} idle watchers: each is told of a change"), found.told == WATCHERS);
+    report.holds(
+        &format!("{WATCHERS} idle watchers: each is told of a change"),
+        found.told == WATCHERS,
+    );
     let what = format!("{WATCHERS} idle watchers: resident memory of the server");
     report.number(&what, found.resident / MIB, "MiB", Target::AtMost(200.0));
     Ok(())
@@ -170,7 +180,9 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|error| format!("taskset gives a server a processor, and cannot be started: {error}"))?;
+            .map_err(|error| {
+                format!("taskset gives a server a processor, and cannot be started: {error}")
+            })?;
         let input = child.stdin.take().ok_or("the process has no input")?;
         let output = child.stdout.take().ok_or("the process has no output")?;
         let mut process = Self {
@@ -208,7 +220,11 @@ impl Drop for Process {
 /// That a number of operations a second is what was counted.
 pub(crate) fn work_of(rate: f64) -> Work {
     const SECONDS: u64 = 1000;
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is small and positive")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate is small and positive"
+    )]
     let operations = (rate * SECONDS as f64) as u64;
     Work {
         operations,
