@@ -173,6 +173,10 @@ impl Server {
     }
 
     async fn with(access: impl FnOnce(Tokens) -> Access) -> Self {
+        Self::within(Limits::default(), access).await
+    }
+
+    async fn within(limits: Limits, access: impl FnOnce(Tokens) -> Access) -> Self {
         let clock = ManualClock::at(Timestamp::from_micros(1_800_000_000_000_000));
         let env = Env::seeded(clock.clone(), 7);
         let tokens = Tokens::new(MemoryBackend::new().into(), env).unwrap();
@@ -186,7 +190,7 @@ impl Server {
                 .await
                 .unwrap();
         }
-        let asked = Asked::with_access(store, Limits::default(), access(tokens.clone()));
+        let asked = Asked::with_access(store, limits, access(tokens.clone()));
         Self {
             asked,
             tokens,
@@ -571,7 +575,9 @@ async fn the_scheme_is_read_in_any_case_and_spaces_do_no_harm() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_has_so_many_requests_in_a_second_and_others_are_not_held_up() {
-    let server = Server::with(|tokens| Access::tokens(tokens).max_rate(3)).await;
+    let mut limits = Limits::default();
+    limits.max_rate = 3;
+    let server = Server::within(limits, Access::tokens).await;
     let one = bearer(&server.token(&[Read], &["c"]).await);
     let two = bearer(&server.token(&[Read], &["c"]).await);
     let line = "GET /v1/items/c/k";
