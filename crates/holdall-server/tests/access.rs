@@ -575,8 +575,10 @@ async fn the_scheme_is_read_in_any_case_and_spaces_do_no_harm() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_has_so_many_requests_in_a_second_and_others_are_not_held_up() {
-    let mut limits = Limits::default();
-    limits.max_rate = 3;
+    let limits = Limits {
+        max_rate: 3,
+        ..Limits::default()
+    };
     let server = Server::within(limits, Access::tokens).await;
     let one = bearer(&server.token(&[Read], &["c"]).await);
     let two = bearer(&server.token(&[Read], &["c"]).await);
