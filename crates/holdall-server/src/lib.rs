@@ -4,6 +4,7 @@
 
 pub mod access;
 mod api;
+mod app;
 mod budget;
 mod failure;
 mod limits;
@@ -11,7 +12,7 @@ mod listen;
 mod requests;
 mod server;
 
-pub use api::api;
+pub use app::{App, app};
 pub use failure::{Answer, Failure};
 pub use limits::Limits;
 pub use listen::{Peer, Tls, TlsFiles};

@@ -97,7 +97,12 @@ fn within(can: Capabilities, limits: &Limits) -> Capabilities {
 }
 
 /// The API of a store. `ending` tells it that the server is to end.
-pub fn api(backend: DynBackend, env: Env, limits: Limits, ending: CancellationToken) -> Router {
+pub(crate) fn api(
+    backend: DynBackend,
+    env: Env,
+    limits: Limits,
+    ending: CancellationToken,
+) -> Router {
     let api = Api::new(backend, env, limits, ending);
     let item = |at: &'static str| (at, get(item::get).put(item::put).delete(item::delete));
     let (by_names, items) = item("/v1/item");
