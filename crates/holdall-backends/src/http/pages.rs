@@ -334,7 +334,6 @@ async fn read_lines(
             match Line::read(&text).map_err(|error| garbled("a damaged line").because(error))? {
                 Line::Item(item) => items.push(Some(item)),
                 Line::Absent => items.push(None),
-                Line::Failed(error) => return Err(Unanswered::told(error)),
                 Line::End(last) => {
                     let more = !piece.is_empty() || matches!(answer.next().await, Ok(Some(_)));
                     if !last.end || more {

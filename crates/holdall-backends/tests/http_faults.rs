@@ -1,0 +1,1 @@
+//! What `http:` makes of connections that break and of servers that are none.
