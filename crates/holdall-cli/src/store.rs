@@ -81,12 +81,25 @@ async fn open(flag: Option<&str>, access: Access) -> Result<Store, Failure> {
 }
 
 async fn open_url(url: &str, access: Access) -> Result<Store, Failure> {
-    let settings = Settings::parse(url)?;
+    let settings = with_token(Settings::parse(url)?)?;
     let settings = match access {
         Access::Existing => settings.existing(),
         Access::Any => settings,
     };
     Ok(Store::open(settings).await?)
+}
+
+/// The token of `HOLDALL_TOKEN`, for a server whose URL was given with the
+/// command. Not for those of `holdall.toml`: the one in the working folder may
+/// be somebody else's, and name a server that collects tokens.
+fn with_token(settings: Settings) -> Result<Settings, Failure> {
+    let takes_one = matches!(settings.scheme(), "http" | "https")
+        && settings.option("token").is_none()
+        && settings.option("token_file").is_none();
+    match environment::variable("HOLDALL_TOKEN").filter(|_| takes_one) {
+        Some(token) => Ok(settings.with("token", token)?),
+        None => Ok(settings),
+    }
 }
 
 fn read_config() -> Result<Option<Config>, Failure> {
