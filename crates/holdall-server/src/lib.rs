@@ -7,6 +7,7 @@ mod api;
 mod budget;
 mod failure;
 mod limits;
+mod openapi;
 
 pub use api::api;
 pub use failure::{Answer, Failure};
