@@ -2,5 +2,9 @@
 //!
 //! They know the contract of `holdall-core` and nothing of each other.
 
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(any(feature = "http", feature = "sqlite"))]
+mod setting;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

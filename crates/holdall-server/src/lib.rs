@@ -2,13 +2,20 @@
 //!
 //! `docs/http.md` tells the protocol.
 
-mod access;
+pub mod access;
 mod api;
+mod app;
 mod budget;
 mod failure;
 mod limits;
+mod listen;
 mod openapi;
+mod requests;
+mod server;
 
-pub use api::api;
+pub use app::{App, app};
 pub use failure::{Answer, Failure};
 pub use limits::Limits;
+pub use listen::{Peer, Tls, TlsFiles};
+pub use requests::limit_requests;
+pub use server::{Address, Ended, Server, ServerOptions};

@@ -110,7 +110,7 @@ async fn the_page_of_the_protocol_names_the_same_calls() {
         }
     }
     for path in document["paths"].as_object().unwrap().keys() {
-        let look = matches!(path.as_str(), "/" | "/docs.css");
+        let look = matches!(path.as_str(), "/" | "/docs/style.css");
         assert!(
             look || named.contains(path),
             "{path} is not in docs/http.md"

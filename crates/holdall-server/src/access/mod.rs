@@ -1,35 +1,127 @@
-//! STUB until merged.
-use axum::extract::FromRequestParts;
-use holdall_core::{CollectionName, Result};
-use http::request::Parts;
+//! Who may do what: tokens with scopes, a guard against pages of other sites,
+//! and audit lines. `docs/access.md` tells of it.
+//!
+//! ```
+//! use axum::Router;
+//! use holdall_core::{Env, MemoryBackend};
+//! use holdall_server::access::{Access, Grant, NewToken, Tokens, Verb, protect};
+//! # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+//! # runtime.block_on(async {
+//! let tokens = Tokens::new(MemoryBackend::new().into(), Env::system())?;
+//! let grant = Grant::new([Verb::Read], ["books".parse()?, "logs/*".parse()?])?;
+//! let new = NewToken { name: "the reporter".into(), grant, expires: None };
+//! let (token, secret) = tokens.create(new).await?;
+//! assert!(secret.reveal().starts_with("hld_"));
+//!
+//! let app: Router = protect(Router::new(), Access::tokens(tokens));
+//! # Ok::<(), holdall_core::Error>(())
+//! # }).unwrap();
+//! ```
 
-#[derive(Clone, Copy, Debug)]
-pub enum Verb {
-    Read,
-    Write,
-    Watch,
-    Admin,
-    Metrics,
-}
+mod audit;
+mod authenticate;
+mod browser;
+mod caller;
+mod rate;
+mod scope;
+mod token;
+mod tokens;
+
+use std::sync::Arc;
+
+use axum::{Router, middleware};
+
+pub use self::browser::Origin;
+pub use self::caller::Caller;
+pub use self::scope::{Grant, MAX_PATTERNS, Pattern, Verb};
+pub use self::token::{NewToken, Secret, Token, TokenId};
+pub use self::tokens::Tokens;
+
+use self::authenticate::{Gate, authenticate};
+use self::browser::Guard;
+use self::rate::Rate;
+use crate::Limits;
+
+/// Who may do what.
 #[derive(Clone, Debug)]
-pub struct Caller;
-impl Caller {
-    pub fn may(&self, _: Verb, _: &CollectionName) -> Result<()> {
-        Ok(())
+pub struct Access {
+    tokens: Option<Tokens>,
+    origins: Vec<Origin>,
+    hosts: Vec<String>,
+    max_rate: u64,
+}
+
+impl Access {
+    /// Open mode: every request may do all. For a server that listens on
+    /// loopback only, and answers to no name but loopback's.
+    pub fn open() -> Self {
+        Self {
+            tokens: None,
+            origins: Vec::new(),
+            hosts: Vec::new(),
+            max_rate: Limits::default().max_rate,
+        }
     }
-    pub fn may_any(&self, _: Verb) -> Result<()> {
-        Ok(())
+
+    /// Every request needs a token.
+    pub fn tokens(tokens: Tokens) -> Self {
+        Self {
+            tokens: Some(tokens),
+            ..Self::open()
+        }
     }
-    pub fn reaches(&self, _: Verb, _: &CollectionName) -> bool {
-        true
+
+    /// Whether requests need no token.
+    pub fn is_open(&self) -> bool {
+        self.tokens.is_none()
     }
-    pub fn id(&self) -> Option<&str> {
-        None
+
+    /// Pages of these origins may call the server.
+    #[must_use]
+    pub fn origins(mut self, origins: impl IntoIterator<Item = Origin>) -> Self {
+        self.origins.extend(origins);
+        self
+    }
+
+    /// In open mode, a name or address, without a port, that requests may call
+    /// the server by, beside `localhost` and the loopback addresses.
+    #[must_use]
+    pub fn host(mut self, name: impl Into<String>) -> Self {
+        self.hosts.push(name.into());
+        self
+    }
+
+    /// The most requests in a second with one token.
+    #[must_use]
+    pub fn max_rate(mut self, requests: u64) -> Self {
+        self.max_rate = requests;
+        self
     }
 }
-impl<S: Send + Sync> FromRequestParts<S> for Caller {
-    type Rejection = std::convert::Infallible;
-    async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(Self)
+
+/// Puts a router behind the gate: its handlers have a [`Caller`], and what the
+/// gate refuses reaches none of them. All routes must be there already, and
+/// the fallback: what is added later is not behind it.
+pub fn protect<S>(router: Router<S>, access: Access) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let guard = Guard {
+        hosts: access.tokens.is_none().then_some(access.hosts),
+        origins: access.origins,
+    };
+    let cors = guard.cors();
+    let gate = Gate {
+        tokens: access.tokens,
+        guard,
+        rate: Rate::new(access.max_rate),
+        audit: Arc::default(),
+    };
+    let router = router.layer(middleware::from_fn_with_state(Arc::new(gate), authenticate));
+    match cors {
+        // Outside of the gate: preflights have no token, and pages read why
+        // they were refused.
+        Some(cors) => router.layer(cors),
+        None => router,
     }
 }

@@ -92,7 +92,7 @@ pub(super) async fn page(State(api): State<Api>) -> Response {
 
 /// The look of `/docs`
 #[utoipa::path(
-    get, path = "/docs.css", operation_id = "docs_look", tag = "About",
+    get, path = "/docs/style.css", operation_id = "docs_look", tag = "About",
     security(()),
     responses(openapi::Look, openapi::Open),
 )]

@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, State};
 use bytes::Bytes;
-use holdall_core::{CollectionName, Error, Key, Version};
+use holdall_core::{Action, CollectionName, Error, Key, Version};
 use holdall_wire::{BatchAnswer, BatchShape, OutcomeShape, Resolve, StagedShape, names};
 use http::{HeaderMap, StatusCode};
 
@@ -91,7 +91,14 @@ pub(super) async fn write(
     };
     let batch = BatchShape::read(&json, bodies)?;
     for operation in batch.operations() {
-        caller.may(Verb::Write, &operation.collection)?;
+        match operation.action {
+            // What was read may be checked, too: that is how a client commits a
+            // transaction that reads one collection and writes another.
+            Action::Check => {
+                caller.may_either(Verb::Write, Verb::Read, &operation.collection)?;
+            }
+            _ => caller.may(Verb::Write, &operation.collection)?,
+        }
     }
     let written = item::write_batch(&api, batch).await?;
     super::json(StatusCode::OK, &BatchAnswer::from(&written))

@@ -112,7 +112,12 @@ fn within(can: Capabilities, limits: &Limits) -> Capabilities {
 }
 
 /// The API of a store. `ending` tells it that the server is to end.
-pub fn api(backend: DynBackend, env: Env, limits: Limits, ending: CancellationToken) -> Router {
+pub(crate) fn api(
+    backend: DynBackend,
+    env: Env,
+    limits: Limits,
+    ending: CancellationToken,
+) -> Router {
     let (routes, document) = routes().split_for_parts();
     let pages = Pages::of(&openapi::finish(document));
     let api = Api::new(backend, env, limits, ending, pages);

@@ -1,12 +1,17 @@
 //! A server's routes, asked in this process.
-#![allow(dead_code, reason = "each test binary uses some of it")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "each test binary uses some of it, and fails by panicking"
+)]
 
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use holdall_core::{DynBackend, Env, MemoryBackend};
-use holdall_server::{Limits, api};
+use holdall_core::{DynBackend, MemoryBackend};
+use holdall_server::access::Access;
+use holdall_server::{App, Limits};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -38,12 +43,22 @@ impl Asked {
     }
 
     pub(crate) fn with(store: DynBackend, limits: Limits) -> Self {
-        let ending = CancellationToken::new();
-        let routes = api(store.clone(), Env::system(), limits, ending.clone());
+        Self::with_access(store, limits, Access::open())
+    }
+
+    pub(crate) fn with_access(store: DynBackend, limits: Limits, access: Access) -> Self {
+        Self::of(App {
+            access,
+            limits,
+            ..App::new(store)
+        })
+    }
+
+    pub(crate) fn of(app: App) -> Self {
         Self {
-            store,
-            routes,
-            ending,
+            store: app.store.clone(),
+            ending: app.ending.clone(),
+            routes: holdall_server::app(app),
         }
     }
 

@@ -1,0 +1,100 @@
+//! What makes `https:` safe.
+
+use std::io::Read;
+use std::path::Path;
+
+use holdall_core::{Error, Result};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+
+use super::HttpOptions;
+
+/// The most bytes of a file with certificates, a key or a token.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// Reads the files that options name, and makes TLS of them.
+///
+/// # Errors
+/// `Invalid` or `NotFound`, naming the option and the file.
+pub(super) fn client_config(options: &HttpOptions) -> Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    match &options.ca {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(path) => {
+            for certificate in certificates("ca", path)? {
+                roots.add(certificate).map_err(|error| {
+                    wrong(
+                        "ca",
+                        path,
+                        "holds a certificate that is none of an authority",
+                    )
+                    .because(error)
+                })?;
+            }
+        }
+    }
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::other("TLS cannot be set up").because(error))?
+        .with_root_certificates(roots);
+    match (&options.cert, &options.key) {
+        (None, None) => Ok(builder.with_no_client_auth()),
+        (Some(cert), Some(key)) => {
+            let chain = certificates("cert", cert)?;
+            let text = read_file("key", key)?;
+            let secret = PrivateKeyDer::from_pem_slice(&text)
+                .map_err(|_| wrong("key", key, "holds no private key in PEM"))?;
+            builder
+                .with_client_auth_cert(chain, secret)
+                .map_err(|error| {
+                    wrong("cert", cert, "and the key do not make a pair").because(error)
+                })
+        }
+        _ => Err(Error::invalid(
+            "the options cert and key belong together; give both or none",
+        )),
+    }
+}
+
+fn certificates(option: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let text = read_file(option, path)?;
+    let all = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
+    let all = all.map_err(|_| wrong(option, path, "is damaged: its PEM cannot be read"))?;
+    if all.is_empty() {
+        return Err(wrong(option, path, "holds no certificate in PEM"));
+    }
+    Ok(all)
+}
+
+fn wrong(option: &str, path: &Path, why: &str) -> Error {
+    Error::invalid(format!("the file {path:?} of the option {option} {why}"))
+}
+
+/// Reads a file that an option names.
+///
+/// # Errors
+/// `NotFound`, `Denied`, `TooLarge` or `Unavailable`, naming both.
+pub(super) fn read_file(option: &str, path: &Path) -> Result<Vec<u8>> {
+    let failed = |error: std::io::Error| {
+        let message = format!("the file {path:?} of the option {option} cannot be read");
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Error::not_found(message),
+            std::io::ErrorKind::PermissionDenied => Error::denied(message),
+            _ => Error::unavailable(message),
+        }
+        .because(error)
+    };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut content = Vec::new();
+    file.take(MAX_FILE + 1)
+        .read_to_end(&mut content)
+        .map_err(failed)?;
+    if content.len() as u64 > MAX_FILE {
+        return Err(Error::too_large(format!(
+            "the file {path:?} of the option {option} has more than {MAX_FILE} bytes"
+        )));
+    }
+    Ok(content)
+}
