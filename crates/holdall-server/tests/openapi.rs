@@ -144,6 +144,7 @@ async fn the_document_holds_together() {
     let mut all = Vec::new();
     walk(&document, String::new(), &mut all);
     let mut ids = BTreeSet::new();
+    let mut linked = BTreeSet::new();
     let mut used = BTreeSet::new();
     for (at, value) in &all {
         if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
@@ -155,6 +156,11 @@ async fn the_document_holds_together() {
             used.insert(target.to_owned());
         }
         if let Some(id) = value.get("operationId").and_then(Value::as_str) {
+            // A link refers to an operation that stands elsewhere.
+            if at.contains("/links/") {
+                linked.insert(id);
+                continue;
+            }
             assert!(ids.insert(id), "two operations are called {id}");
             let summary = value["summary"].as_str().unwrap_or_default();
             assert!(!summary.is_empty(), "{id} says nothing of itself");
@@ -167,6 +173,7 @@ async fn the_document_holds_together() {
             assert!(!described.is_empty(), "{at} is not described");
         }
     }
+    assert!(!linked.is_empty() && linked.is_subset(&ids), "{linked:?}");
     for kind in ["schemas", "responses"] {
         for name in document["components"][kind].as_object().unwrap().keys() {
             let target = format!("/components/{kind}/{name}");
@@ -204,4 +211,49 @@ async fn each_call_names_its_errors_as_problems() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn the_page_shows_each_call_and_loads_nothing_from_elsewhere() {
+    let (asked, document) = document().await;
+    let start = asked.ask("GET /", "").await;
+    assert_eq!(start.status, StatusCode::PERMANENT_REDIRECT);
+    assert_eq!(start.headers["location"], "/docs");
+
+    let told = asked.ask("GET /docs", "").await;
+    assert_eq!(told.status, StatusCode::OK);
+    assert_eq!(told.headers["content-type"], "text/html; charset=utf-8");
+    let policy = told.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'; style-src 'self';"));
+    let html = std::str::from_utf8(&told.bytes).unwrap();
+    for elsewhere in [
+        "http:", "https:", "src=", "<script", "<style", " style=", " on",
+    ] {
+        let inside = html.split('<').filter_map(|rest| rest.split_once('>'));
+        let inside = inside.map(|(tag, _)| format!("<{tag}"));
+        let found: Vec<_> = inside.filter(|tag| tag.contains(elsewhere)).collect();
+        assert!(found.is_empty(), "{found:?}");
+    }
+
+    // Each link leads somewhere.
+    let links = html.split("href=\"").skip(1);
+    for link in links.map(|rest| rest.split('"').next().unwrap()) {
+        if let Some(id) = link.strip_prefix('#') {
+            assert!(html.contains(&format!("id=\"{id}\"")), "{link}");
+        } else if link != "data:," {
+            let told = asked.ask(&format!("GET {link}"), "").await;
+            assert_eq!(told.status, StatusCode::OK, "{link}");
+        }
+    }
+
+    for (method, path) in calls(&document) {
+        let operation = &document["paths"][&path][method.to_lowercase()];
+        let id = operation["operationId"].as_str().unwrap();
+        assert!(
+            html.contains(&format!("<div id=\"{id}\">")),
+            "{method} {path}"
+        );
+    }
+    let opened = html.matches("<details>").count();
+    assert_eq!(opened, html.matches("</details>").count());
 }

@@ -77,7 +77,7 @@ pub(super) async fn get(
         (openapi::Raw = "application/octet-stream"),
         (openapi::Raw = "application/vnd.holdall.item"),
     )),
-    responses(openapi::Stored, openapi::WithContent, openapi::Usual),
+    responses(openapi::StoredByPath, openapi::WithContent, openapi::Usual),
 )]
 pub(super) async fn put_by_path(
     State(api): State<Api>,

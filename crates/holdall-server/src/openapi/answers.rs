@@ -7,6 +7,7 @@ use holdall_wire::{Problem, names};
 use serde_json::json;
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::header::{Header, HeaderBuilder};
+use utoipa::openapi::link::LinkBuilder;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{Components, ContentBuilder, Ref, RefOr, Response, ResponseBuilder, Schema};
 use utoipa::{IntoResponses, PartialSchema, ToSchema};
@@ -297,6 +298,58 @@ fn sequence<T: ToSchema>(kind: &str) -> utoipa::openapi::Content {
     content(schema)
 }
 
+type Links = [(&'static str, Known)];
+type Known = &'static [(&'static str, &'static str)];
+
+/// What to call next, and which of its parameters are known from this answer.
+fn leading(mut response: ResponseBuilder, links: &Links) -> ResponseBuilder {
+    for (operation, known) in links {
+        let mut link = LinkBuilder::new().operation_id(*operation);
+        for (parameter, expression) in *known {
+            link = link.parameter(*parameter, *expression);
+        }
+        response = response.link(*operation, link.build());
+    }
+    response
+}
+
+/// From an item that was put to what can be done with it.
+const TO_ITEM: &Links = &[
+    ("get_item", BY_NAMES),
+    ("head_item", BY_NAMES),
+    ("put_item", BY_NAMES),
+    ("delete_item", BY_NAMES),
+];
+const BY_NAMES: Known = &[
+    ("collection", "$request.query.collection"),
+    ("key", "$request.query.key"),
+];
+
+/// The same by its path.
+const TO_ITEM_BY_PATH: &Links = &[
+    ("get_item_by_path", BY_PATH),
+    ("head_item_by_path", BY_PATH),
+    ("put_item_by_path", BY_PATH),
+    ("delete_item_by_path", BY_PATH),
+];
+const BY_PATH: Known = &[
+    ("collection", "$request.path.collection"),
+    ("key", "$request.path.key"),
+];
+
+/// From a transaction to what can be done in it.
+const TO_TRANSACTION: &Links = &[
+    ("get_item_in_transaction", BY_ID),
+    ("put_item_in_transaction", BY_ID),
+    ("delete_item_in_transaction", BY_ID),
+    ("query_in_transaction", BY_ID),
+    ("commit", BY_ID),
+    ("rollback", BY_ID),
+];
+
+const TO_BATCH: &Links = &[("resolve_batch", BY_ID)];
+const BY_ID: Known = &[("id", "$response.body#/id")];
+
 fn success(status: u16, response: ResponseBuilder) -> Answers {
     Answers::from([(status.to_string(), response.into())])
 }
@@ -346,8 +399,15 @@ answers! {
     /// An item, read in a transaction.
     FoundWithin: success(200, whole_item()), errors(&[404, 409]);
     /// An item that was put.
-    Stored: success(200, entry("The item took the place of another.")),
-        success(201, entry("The item is new.")), errors(&[409, 410, 412, 422]);
+    Stored: stored(TO_ITEM);
+    /// An item that was put by its path.
+    StoredByPath: stored(TO_ITEM_BY_PATH);
+    /// A transaction that was begun.
+    Begun: success(201, leading(json::<crate::api::Begun>("The transaction."), TO_TRANSACTION)),
+        errors(&[422]);
+    /// A batch that was written.
+    Wrote: success(200, leading(json::<holdall_wire::BatchAnswer>("All operations took effect."), TO_BATCH)),
+        errors(&[409, 410, 422]);
     /// What was asked for is done, and there is nothing to say.
     Done: success(204, ResponseBuilder::new().description("It is done."));
     /// What can go wrong with a write.
@@ -381,16 +441,12 @@ answers! {
 json_answers! {
     /// A body that was staged.
     StagedBody(201, holdall_wire::StagedShape, "The body waits for the batch that uses it.") or [422];
-    /// A batch that was written.
-    Wrote(200, holdall_wire::BatchAnswer, "All operations took effect.") or [409, 410, 422];
     /// What became of a batch.
     Outcome(200, holdall_wire::OutcomeShape, "What became of the batch.") or [410, 422];
     /// Numbers of items.
     Counted(200, holdall_wire::Counts, "How many items there are.") or [422];
     /// Collections.
     Collections(200, crate::api::Collections, "The collections that have items.") or [422];
-    /// A transaction that was begun.
-    Begun(201, crate::api::Begun, "The transaction.") or [422];
     /// A transaction that was committed.
     Committed(200, crate::api::Committed, "The version of all that it put.");
     /// What the store can do.
@@ -427,6 +483,17 @@ fn part_of_body() -> ResponseBuilder {
 fn unchanged() -> ResponseBuilder {
     let response = ResponseBuilder::new().description("The item is still of this version.");
     with_headers(response, &ENTRY)
+}
+
+fn stored(links: &Links) -> Answers {
+    let mut all = errors(&[409, 410, 412, 422]);
+    for (status, what) in [
+        (200, "The item took the place of another."),
+        (201, "The item is new."),
+    ] {
+        all.extend(success(status, leading(entry(what), links)));
+    }
+    all
 }
 
 fn entry(what: &str) -> ResponseBuilder {

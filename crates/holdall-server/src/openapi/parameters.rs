@@ -41,7 +41,7 @@ parameters! {
             text().pattern(Some(r"^([0-9]+\.\.[0-9]*|-[0-9]+)$")).examples(["10..20"]),
             "Of `part=item`: bytes of the body, as `10..20` (the second left out), `10..`, or `-5` for the last five.",
         ),
-        header("If-Match", text(), "`*`, or the version that the item must be of, in quotes; else 412."),
+        header("If-Match", text().pattern(Some(ANY_OR_TAG)), "`*`, or the version that the item must be of, in quotes; else 412."),
         header("If-None-Match", text(), "Versions in quotes; 304 if the item is of one of them."),
         header("Range", text().examples(["bytes=0-1023"]), "One range of bytes of the body, answered by 206."),
         header("If-Range", text(), "A version in quotes: the range holds only if the item is of it; else all is answered."),
@@ -55,7 +55,7 @@ parameters! {
     ];
     /// What must hold for a write, and its id.
     Writing: [
-        header("If-Match", text(), "`*`: only if there is such an item; a version in quotes: only if it is of that version. Else 412."),
+        header("If-Match", text().pattern(Some(ANY_OR_TAG)), "`*`: only if there is such an item; a version in quotes: only if it is of that version. Else 412."),
         header("If-None-Match", text().enum_values(Some(["*"])), "`*`: only if there is no such item. Else 412."),
         header("Holdall-Batch", BatchId::schema(), "Gives the write an id, a UUIDv7 of now, by which it can be resolved."),
     ];
@@ -90,6 +90,9 @@ parameters! {
     /// The batch.
     OfBatch: [path("id", Version::schema(), "The id of the batch.")];
 }
+
+/// `*`, or a version in quotes.
+const ANY_OR_TAG: &str = r#"^(\*|"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")$"#;
 
 fn named(
     name: &str,
