@@ -2,14 +2,17 @@
 
 use std::path::Path;
 
-use crate::Result;
 use crate::scenarios::{body, write};
+use crate::{Result, served};
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["writes", file, each, size] => write::child(Path::new(file), each.parse()?, size.parse()?),
         ["body", file, size] => body::child(Path::new(file), size.parse()?),
+        ["bare"] => served::bare(),
+        ["serve", store] => served::serve(store),
+        ["http-body", url, size] => served::move_body(url, size.parse()?),
         _ => Err(format!("no such work: {words:?}").into()),
     }
 }

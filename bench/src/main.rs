@@ -5,6 +5,8 @@
 
 mod child;
 mod data;
+mod load;
+mod memory;
 mod options;
 mod peers;
 mod place;
@@ -12,6 +14,7 @@ mod raw;
 mod report;
 mod rounds;
 mod scenarios;
+mod served;
 mod size;
 
 use std::process::ExitCode;

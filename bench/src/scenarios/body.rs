@@ -12,6 +12,7 @@ use holdall_core::{
     BackendExt, ByteStream, CollectionName, Condition, DynBackend, GetOptions, Key, Parts, Put,
 };
 
+use crate::memory::Memory;
 use crate::options::Options;
 use crate::place::{self, Place};
 use crate::report::{Report, Target};
@@ -93,7 +94,7 @@ pub(crate) fn child(file: &Path, bytes: u64) -> Result<()> {
     })
 }
 
-async fn put(backend: &DynBackend, key: &str, bytes: u64) -> Result<()> {
+pub(crate) async fn put(backend: &DynBackend, key: &str, bytes: u64) -> Result<()> {
     let name = CollectionName::new("bodies")?;
     backend
         .put_stream(
@@ -107,7 +108,7 @@ async fn put(backend: &DynBackend, key: &str, bytes: u64) -> Result<()> {
     Ok(())
 }
 
-async fn get(backend: &DynBackend, key: &str, bytes: u64) -> Result<()> {
+pub(crate) async fn get(backend: &DynBackend, key: &str, bytes: u64) -> Result<()> {
     let name = CollectionName::new("bodies")?;
     let item = backend
         .get(&name, &Key::new(key)?, GetOptions::parts(Parts::BODY))
@@ -132,28 +133,6 @@ fn made(bytes: u64) -> ByteStream {
         (length > 0).then(|| (Ok(Bytes::from(piece)), at + length))
     })
     .boxed()
-}
-
-/// Resident memory at a moment, after which its peak counts anew.
-struct Memory(u64);
-
-impl Memory {
-    fn mark() -> Result<Self> {
-        let unknown = |error| format!("this system does not tell the peak of memory: {error}");
-        std::fs::write("/proc/self/clear_refs", "5").map_err(unknown)?;
-        Ok(Self(status("VmRSS:")?))
-    }
-
-    fn grown(&self) -> Result<u64> {
-        Ok(status("VmHWM:")?.saturating_sub(self.0))
-    }
-}
-
-fn status(field: &str) -> Result<u64> {
-    let text = std::fs::read_to_string("/proc/self/status")?;
-    let line = text.lines().find_map(|line| line.strip_prefix(field));
-    let kib = line.and_then(|line| line.split_whitespace().next());
-    Ok(kib.ok_or("this system tells no memory")?.parse::<u64>()? * 1024)
 }
 
 /// Looks at the length of the WAL again and again.

@@ -5,6 +5,7 @@ mod import;
 mod memory;
 mod query;
 mod read;
+pub(crate) mod server;
 pub(crate) mod write;
 
 use crate::Result;
@@ -47,5 +48,10 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "body",
         what: "SQLite, one large body in and out: memory and WAL",
         run: body::run,
+    },
+    Scenario {
+        name: "server",
+        what: "a server, the load on the other processor",
+        run: server::run,
     },
 ];

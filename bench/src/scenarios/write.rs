@@ -140,7 +140,12 @@ async fn write_at_once(backend: &DynBackend, each: u64, body: &Bytes, round: &st
 
 /// One after the other on one connection: several would only wait for each
 /// other.
-fn write_raw(connection: &Connection, count: u64, bytes: usize, round: usize) -> Result<Work> {
+pub(crate) fn write_raw(
+    connection: &Connection,
+    count: u64,
+    bytes: usize,
+    round: usize,
+) -> Result<Work> {
     let body = data::body(0, bytes);
     let mut put = connection.prepare_cached(&raw::put())?;
     let start = Instant::now();

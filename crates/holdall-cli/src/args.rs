@@ -69,6 +69,7 @@ pub(crate) enum Command {
     Collections,
     Drop(Drop),
     Watch(Watch),
+    Serve(Serve),
     Conformance(Conformance),
     Bench(Bench),
     /// Prints completions for a shell
@@ -305,6 +306,48 @@ pub(crate) struct Watch {
     /// Ends after so many changes
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<u64>,
+}
+
+/// Serves a store over HTTP, until Ctrl-C or SIGTERM
+///
+/// The store is made if it is not there. What is not given here is taken from a
+/// variable (HOLDALL_LISTEN, HOLDALL_TLS_CERT, …, HOLDALL_LIMIT_MAX_BODY), else
+/// from [server] in holdall.toml. Without tokens it listens on this machine
+/// alone. To end, it finishes what is in flight.
+#[derive(Group)]
+#[command(after_help = "\
+Examples:
+  holdall serve
+  holdall serve --store sqlite:/var/lib/app.db --listen 127.0.0.1:8080
+  holdall serve --limit max_body=64MiB --limit max_requests=100 --check")]
+pub(crate) struct Serve {
+    /// Where to listen: HOST:PORT, or unix:PATH [default: 127.0.0.1:4520]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+    /// Checks all that is checked at a start, and prints what is in force
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// A limit, like max_body=64MiB; --check lists them
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) limit: Vec<String>,
+    /// The certificate of the server and those it stands on, in PEM
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The certificate's key, in PEM
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Asks clients for certificates of these authorities, in PEM
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) tls_client_ca: Option<PathBuf>,
+    /// A site whose pages may call the server, like https://app.example
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) cors: Vec<String>,
+    /// The store with the tokens; without one, every request may do all
+    #[arg(long, value_name = "URL")]
+    pub(crate) tokens: Option<String>,
+    /// What is logged on stderr: off, error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log: Option<String>,
 }
 
 /// Shows whether a store keeps the promises of the contract

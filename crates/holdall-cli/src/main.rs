@@ -8,6 +8,7 @@ mod exit;
 mod input;
 mod interrupt;
 mod lines;
+mod origin;
 mod output;
 mod progress;
 mod store;
@@ -22,7 +23,7 @@ use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 
 fn main() -> ExitCode {
-    if let Some(code) = commands::serve() {
+    if let Some(code) = commands::serve_suite() {
         return code;
     }
     let args = Args::parse();
@@ -43,10 +44,11 @@ fn main() -> ExitCode {
 }
 
 /// Runs a command. A signal drops it, which leaves the whole effect of a write
-/// or none; an import ends by itself behind the batch that is under way.
+/// or none; an import ends by itself behind the batch that is under way, and a
+/// server when what is in flight is done.
 async fn until_interrupted(args: Args) -> Result<(), Failure> {
     let interrupt = Interrupt::listen()?;
-    let ends_itself = matches!(args.command, Command::Import(_));
+    let ends_itself = matches!(args.command, Command::Import(_) | Command::Serve(_));
     let run = commands::run(args, interrupt.clone());
     tokio::pin!(run);
     tokio::select! {

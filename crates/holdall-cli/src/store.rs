@@ -2,17 +2,18 @@
 
 use std::path::Path;
 
-use holdall::{Config, Error, Settings, Store, Stores};
+use holdall::{Config, Error, ErrorKind, Settings, Store, Stores};
 use tokio::sync::OnceCell;
 
 use crate::environment;
 use crate::exit::Failure;
+use crate::origin::Origin;
 
 /// The store where nothing is said.
 const DEFAULT: &str = "sqlite:holdall.db";
 
 /// The configuration in the working folder.
-const CONFIG: &str = "holdall.toml";
+pub(crate) const CONFIG: &str = "holdall.toml";
 
 /// The most bytes of a configuration that are read.
 const MAX_CONFIG: u64 = 1024 * 1024;
@@ -42,8 +43,45 @@ impl Door {
     }
 
     pub(crate) async fn open(&self, access: Access) -> Result<&Store, Failure> {
-        let flag = self.flag.as_deref();
-        self.opened.get_or_try_init(|| open(flag, access)).await
+        let open = async || self.choose()?.open(access).await;
+        self.opened.get_or_try_init(open).await
+    }
+
+    /// Which store is meant: that of `--store`, else of `HOLDALL_STORE`, else
+    /// the default of `holdall.toml`, else the default. What has a colon is a
+    /// URL, anything else a name in `holdall.toml`.
+    pub(crate) fn choose(&self) -> Result<Chosen, Failure> {
+        let (named, origin) = match &self.flag {
+            Some(flag) => (Some(flag.clone()), Origin::Flag("--store")),
+            None => (
+                environment::variable("HOLDALL_STORE"),
+                Origin::Variable("HOLDALL_STORE".into()),
+            ),
+        };
+        if let Some(named) = named {
+            if named.contains(':') {
+                let settings = Settings::parse(&named)?;
+                return Ok(Chosen::of(Which::Url(settings), origin));
+            }
+            let Some(config) = read_config()? else {
+                return Err(Failure::usage(format!(
+                    "{named:?} is no URL, and there is no {CONFIG} here that could give that name to a store. \
+                     Write a URL like sqlite:PATH"
+                )));
+            };
+            return Ok(Chosen::of(Which::Named(config, named), origin));
+        }
+        if let Some(config) = read_config()?
+            // What has a section for the server alone says nothing of stores.
+            && (config.default_name().is_some()
+                || !config.stores().is_empty()
+                || !config.backends().is_empty()
+                || config.server().is_empty())
+        {
+            return Ok(Chosen::of(Which::Default(config), Origin::File));
+        }
+        let settings = Settings::parse(DEFAULT)?;
+        Ok(Chosen::of(Which::Url(settings), Origin::Default))
     }
 
     pub(crate) async fn close(&self) -> Result<(), Failure> {
@@ -54,34 +92,86 @@ impl Door {
     }
 }
 
-/// Opens the store that `--store` says, else `HOLDALL_STORE`, else
-/// `holdall.toml`, else the default. What has a colon is a URL, anything else
-/// a name in `holdall.toml`.
-async fn open(flag: Option<&str>, access: Access) -> Result<Store, Failure> {
-    let named = match flag {
-        Some(text) => Some(text.to_owned()),
-        None => environment::variable("HOLDALL_STORE"),
-    };
-    if let Some(named) = named {
-        if named.contains(':') {
-            return open_url(&named, access).await;
-        }
-        let Some(config) = read_config()? else {
-            return Err(Failure::usage(format!(
-                "{named:?} is no URL, and there is no {CONFIG} here that could give that name to a store. \
-                 Write a URL like sqlite:PATH"
-            )));
-        };
-        return Ok(Stores::new(config).store(&named).await?);
-    }
-    if let Some(config) = read_config()? {
-        return Ok(Stores::new(config).default().await?);
-    }
-    open_url(DEFAULT, access).await
+/// A store that is meant, and not open yet.
+pub(crate) struct Chosen {
+    which: Which,
+    pub(crate) origin: Origin,
 }
 
-async fn open_url(url: &str, access: Access) -> Result<Store, Failure> {
-    let settings = with_token(Settings::parse(url)?)?;
+enum Which {
+    Url(Settings),
+    Named(Config, String),
+    Default(Config),
+}
+
+impl Chosen {
+    fn of(which: Which, origin: Origin) -> Self {
+        Self { which, origin }
+    }
+
+    /// What it is called, without secrets.
+    pub(crate) fn shown(&self) -> String {
+        match &self.which {
+            Which::Url(settings) => settings.to_string(),
+            Which::Named(_, name) => name.clone(),
+            Which::Default(config) => config.default_name().unwrap_or("none").to_owned(),
+        }
+    }
+
+    async fn open(self, access: Access) -> Result<Store, Failure> {
+        match self.which {
+            Which::Url(settings) => open_url(settings, access).await,
+            Which::Named(config, name) => Ok(Stores::new(config).store(&name).await?),
+            Which::Default(config) => Ok(Stores::new(config).default().await?),
+        }
+    }
+
+    /// Opens what is there, and closes it. Answers whether there is anything;
+    /// where there is not, opening it would make it.
+    ///
+    /// # Errors
+    /// Those that opening it to write would meet.
+    pub(crate) async fn examine(self) -> Result<bool, Failure> {
+        let (settings, layers) = match self.which {
+            Which::Url(settings) => (settings, Vec::new()),
+            Which::Named(config, name) => of_config(&config, &name)?,
+            Which::Default(config) => match config.default_name() {
+                Some(name) => of_config(&config, name)?,
+                // It says what is missing.
+                None => return Ok(Stores::new(config).default().await.map(|_| true)?),
+            },
+        };
+        let path = settings.path();
+        match Store::open(settings.existing()).await {
+            Ok(store) => {
+                let store = store.layered(&layers)?;
+                let health = store.health().await;
+                let closed = store.close().await;
+                health.and(closed)?;
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let folder = Path::new(&path).parent();
+                match folder.filter(|folder| !folder.as_os_str().is_empty()) {
+                    Some(folder) if !folder.is_dir() => Err(error.into()),
+                    _ => Ok(false),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn of_config(config: &Config, name: &str) -> Result<(Settings, Vec<holdall::Layer>), Failure> {
+    let store = config.store(name)?;
+    let settings = config.backends().get(&store.backend).cloned();
+    let settings = settings
+        .ok_or_else(|| Error::not_found(format!("no backend is called {:?}", store.backend)))?;
+    Ok((settings, store.layers))
+}
+
+async fn open_url(settings: Settings, access: Access) -> Result<Store, Failure> {
+    let settings = with_token(settings)?;
     let settings = match access {
         Access::Existing => settings.existing(),
         Access::Any => settings,
@@ -102,7 +192,8 @@ fn with_token(settings: Settings) -> Result<Settings, Failure> {
     }
 }
 
-fn read_config() -> Result<Option<Config>, Failure> {
+/// `holdall.toml` in the working folder, if there is one.
+pub(crate) fn read_config() -> Result<Option<Config>, Failure> {
     use std::io::Read;
 
     let path = Path::new(CONFIG);

@@ -4,14 +4,16 @@
 
 pub mod access;
 mod api;
+mod app;
 mod budget;
 mod failure;
 mod limits;
 mod listen;
+mod openapi;
 mod requests;
 mod server;
 
-pub use api::api;
+pub use app::{App, app};
 pub use failure::{Answer, Failure};
 pub use limits::Limits;
 pub use listen::{Peer, Tls, TlsFiles};

@@ -1,5 +1,14 @@
 //! Items over HTTP, one by one.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::field_reassign_with_default,
+    missing_docs,
+    reason = "tests fail by panicking"
+)]
+
 mod common;
 
 use common::Asked;

@@ -1,14 +1,21 @@
 //! Transactions that live on the server.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::field_reassign_with_default,
+    missing_docs,
+    reason = "tests fail by panicking"
+)]
+
 mod common;
 
 use std::time::Duration;
 
 use common::Asked;
 use holdall_core::{Env, ManualClock, MemoryBackend, Timestamp, json};
-use holdall_server::access::{Access, protect};
-use holdall_server::{Limits, api};
-use tokio_util::sync::CancellationToken;
+use holdall_server::{App, Limits};
 
 async fn begin(server: &Asked) -> String {
     let begun = server.ask("POST /v1/transactions", "").await.is(201).json();
@@ -157,15 +164,11 @@ async fn one_that_takes_too_long_expires_and_makes_room() {
     let env = Env::seeded(clock.clone(), 7);
     let mut limits = Limits::default();
     limits.max_transactions = 1;
-    let store: holdall_core::DynBackend = MemoryBackend::with_env(env.clone()).into();
-    let ending = CancellationToken::new();
-    let routes = api(store.clone(), env, limits, ending.clone());
-    let routes = protect(routes, Access::open());
-    let server = Asked {
-        store,
-        routes,
-        ending,
-    };
+    let server = Asked::of(App {
+        env: env.clone(),
+        limits,
+        ..App::new(MemoryBackend::with_env(env))
+    });
     let tx = begin(&server).await;
     server
         .json(&format!("PUT {tx}/item?collection=c&key=a"), json!({}))

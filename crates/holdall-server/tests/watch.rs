@@ -1,5 +1,14 @@
 //! Watching over HTTP.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::field_reassign_with_default,
+    missing_docs,
+    reason = "tests fail by panicking"
+)]
+
 mod common;
 
 use axum::body::BodyDataStream;

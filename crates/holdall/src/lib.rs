@@ -44,7 +44,7 @@ mod url;
 
 pub mod prelude;
 
-pub use config::{Config, ModelConfig, ModelKind, StoreConfig};
+pub use config::{Config, ModelConfig, ModelKind, ServerSetting, StoreConfig};
 pub use holdall_core::*;
 pub use holdall_models::{Records, records};
 pub use layer::Layer;

@@ -216,3 +216,39 @@ async fn a_layer_that_breaks_its_rule_names_the_store() {
         "{error}"
     );
 }
+
+#[test]
+fn the_settings_of_a_server_are_handed_out_with_their_places() {
+    let config = Config::parse(
+        r#"
+[server]
+listen = "127.0.0.1:4520"
+cors = ["https://a.example", "https://b.example"]
+[server.limits]
+max_headers = 7
+[server.tls]
+cert = "c.pem"
+"#,
+    )
+    .unwrap();
+    let server = config.server();
+    let names: Vec<_> = server.keys().map(String::as_str).collect();
+    assert_eq!(names, ["cors", "limits.max_headers", "listen", "tls.cert"]);
+    assert_eq!(server["limits.max_headers"].value().unwrap(), "7");
+    assert_eq!(server["cors"].values().len(), 2);
+    let error = server["cors"].value().unwrap_err().to_string();
+    assert!(error.contains("server.cors (line 4, column 1)"), "{error}");
+    let error = server["tls.cert"].refuse("no").to_string();
+    assert!(error.contains("server.tls.cert (line 8"), "{error}");
+    assert!(!format!("{config:?}").contains("4520"));
+
+    for wrong in [
+        "server = 1",
+        "[server]\nlisten = 1979-05-27",
+        "[server]\ncors = [[1]]",
+        "[server]\n\"a.b\" = 1\na.b = 2",
+    ] {
+        let error = Config::parse(wrong).unwrap_err().to_string();
+        assert!(error.contains("server"), "{wrong}: {error}");
+    }
+}

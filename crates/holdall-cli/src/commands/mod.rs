@@ -8,9 +8,10 @@ mod import;
 mod item;
 mod manual;
 mod schema;
+mod serve;
 mod watch;
 
-pub(crate) use self::conformance::serve;
+pub(crate) use self::conformance::serve as serve_suite;
 use crate::args::{Args, Command};
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
@@ -19,7 +20,8 @@ use crate::store::Door;
 
 /// Runs a command.
 pub(crate) async fn run(args: Args, interrupt: Interrupt) -> Result<(), Failure> {
-    let mut output = Output::new(args.json, args.table);
+    let json = args.json;
+    let mut output = Output::new(json, args.table);
     let result = match args.command {
         Command::Conformance(wanted) => conformance::run(&mut output, wanted).await,
         Command::Bench(wanted) => bench::run(&mut output, wanted).await,
@@ -27,7 +29,12 @@ pub(crate) async fn run(args: Args, interrupt: Interrupt) -> Result<(), Failure>
         Command::Man { dir } => manual::pages(&mut output, dir.as_deref()),
         command => {
             let door = Door::new(args.store);
-            let result = on_store(&door, &mut output, command, interrupt).await;
+            let result = match command {
+                Command::Serve(wanted) => {
+                    serve::run(&door, &mut output, json, wanted, &interrupt).await
+                }
+                command => on_store(&door, &mut output, command, interrupt).await,
+            };
             // What is printed stands before what closing may complain of.
             let flushed = output.flush();
             let closed = door.close().await;
@@ -56,8 +63,9 @@ async fn on_store(
         Command::Collections => schema::collections(door, output).await,
         Command::Drop(wanted) => schema::drop(door, wanted).await,
         Command::Watch(wanted) => watch::run(door, output, wanted).await,
-        // Those that open no store were run before.
-        Command::Conformance(_)
+        // Those that open no store, and the server, were run before.
+        Command::Serve(_)
+        | Command::Conformance(_)
         | Command::Bench(_)
         | Command::Completions { .. }
         | Command::Man { .. } => Ok(()),

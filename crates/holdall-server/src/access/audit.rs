@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, MatchedPath};
+use axum::extract::MatchedPath;
 use axum::http::{Method, StatusCode};
 use holdall_core::{CollectionName, Error};
 use parking_lot::Mutex;
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::scope::Verb;
 use super::token::{Token, TokenId};
+use crate::Peer;
 
 /// Refused calls of one token, or of all without one, that are written in a
 /// second. Who is refused may go on as often as they like, and the log must
@@ -41,9 +42,7 @@ impl Call {
         Self {
             method: request.method().clone(),
             route: extensions.get().cloned(),
-            peer: extensions
-                .get::<ConnectInfo<SocketAddr>>()
-                .map(|info| info.0),
+            peer: extensions.get::<Peer>().and_then(Peer::address),
         }
     }
 

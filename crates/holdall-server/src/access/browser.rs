@@ -17,6 +17,8 @@ use holdall_core::{Error, Result};
 use holdall_wire::names as wire;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use crate::Peer;
+
 /// A site whose pages may call the server: scheme, host and port, as browsers
 /// send them: `https://app.example.com`, `http://localhost:3000`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +89,10 @@ impl Guard {
     /// nothing of the store, and may be linked to from anywhere.
     pub(super) fn check(&self, parts: &Parts, public: bool) -> Result<()> {
         let headers = &parts.headers;
-        if let Some(own) = &self.hosts {
+        // Behind TLS, the browser itself has seen that the server is who it is
+        // called.
+        let tls = parts.extensions.get::<Peer>().is_some_and(Peer::is_tls);
+        if let Some(own) = self.hosts.as_ref().filter(|_| !tls) {
             check_hosts(parts, own)?;
         }
         let origin = match single(headers, &header::ORIGIN) {

@@ -6,22 +6,39 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use futures_util::{Stream, StreamExt, stream};
-use holdall_core::{Change, CollectionName, Error, Result, WatchFrom};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use holdall_core::{Change, ChangeStream, CollectionName, Error, Result, WatchFrom};
 use holdall_wire::{ChangeShape, Problem};
 use http::{HeaderMap, HeaderName};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 
 use super::params::Params;
 use super::{Api, conditions};
 use crate::Answer;
 use crate::access::{Caller, Verb};
+use crate::openapi;
 
 /// How often a comment shows that the connection lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// How often a watch without changes looks whether its token is still good.
+const RECHECK: Duration = Duration::from_secs(60);
+
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
+/// Tells of changes
+///
+/// As server-sent events. Every change comes at least once, those of one key in their
+/// order.
+#[utoipa::path(
+    get,
+    path = "/v1/watch",
+    operation_id = "watch",
+    tag = "Watching",
+    params(openapi::Watching),
+    responses(openapi::Changes, openapi::Usual)
+)]
 pub(super) async fn watch(
     State(api): State<Api>,
     caller: Caller,
@@ -46,56 +63,67 @@ pub(super) async fn watch(
         Error::unavailable("as many watch already as this server allows; try again later")
     })?;
     let changes = api.backend().watch(collection.as_ref(), from).await?;
-    let seen = changes.filter_map(move |change| {
-        let caller = caller.clone();
-        async move {
-            match change {
-                Ok(change) if !caller.reaches(Verb::Watch, &change.collection) => None,
-                // A watch may be older than the end of its token.
-                Ok(change) => Some(caller.still_good().await.map(|()| change)),
-                Err(error) => Some(Err(error)),
-            }
-        }
-    });
-    let seen = until_error(seen);
-    let ending = api.0.ending.clone();
-    let events = seen.take_until(ending.cancelled_owned());
-    Ok(Sse::new(told(events, place))
+    let events = stream::unfold(
+        Some(Watching {
+            changes,
+            caller,
+            place,
+        }),
+        |watching| async { watching?.next().await },
+    );
+    let opening = stream::once(async { Event::default().comment("watching") });
+    let ending = api.0.ending.clone().cancelled_owned();
+    let all = opening.chain(events).take_until(ending);
+    Ok(Sse::new(all.map(Ok::<_, Infallible>))
         .keep_alive(KeepAlive::new().interval(HEARTBEAT))
         .into_response())
 }
 
-/// What comes up to the first error, and that.
-fn until_error(
-    changes: impl Stream<Item = Result<Change>> + Send + 'static,
-) -> impl Stream<Item = Result<Change>> + Send + 'static {
-    changes.scan(false, |over, change| {
-        let told = !std::mem::replace(over, change.is_err());
-        std::future::ready(told.then_some(change))
-    })
+/// A watch that goes on. It has a place among the watchers until it ends.
+struct Watching {
+    changes: ChangeStream,
+    caller: Caller,
+    #[allow(dead_code, reason = "it counts until it is dropped")]
+    place: OwnedSemaphorePermit,
 }
 
-/// The events of changes; the place among the watchers is free again when they
-/// end.
-fn told(
-    changes: impl Stream<Item = Result<Change>> + Send + 'static,
-    place: OwnedSemaphorePermit,
-) -> impl Stream<Item = Result<Event, Infallible>> + Send + 'static {
-    let opening = stream::once(async { Event::default().comment("watching") });
-    // An error ends the stream of changes.
-    let events = changes.map(move |change| {
-        let _ = &place;
-        match change {
-            Ok(change) => Event::default()
-                .id(change.cursor.to_string())
-                .event(change.kind.name())
-                .data(text(&ChangeShape::from(&change))),
-            Err(error) => Event::default()
-                .event("error")
-                .data(text(&Problem::of(&error))),
+impl Watching {
+    /// The next event, and what goes on behind it: nothing behind an error.
+    async fn next(mut self) -> Option<(Event, Option<Self>)> {
+        match self.next_change().await {
+            Ok(None) => None,
+            Ok(Some(change)) => {
+                let event = Event::default()
+                    .id(change.cursor.to_string())
+                    .event(change.kind.name())
+                    .data(text(&ChangeShape::from(&change)));
+                Some((event, Some(self)))
+            }
+            Err(error) => {
+                let event = Event::default()
+                    .event("error")
+                    .data(text(&Problem::of(&error)));
+                Some((event, None))
+            }
         }
-    });
-    opening.chain(events).map(Ok)
+    }
+
+    async fn next_change(&mut self) -> Result<Option<Change>> {
+        loop {
+            let Ok(next) = timeout(RECHECK, self.changes.try_next()).await else {
+                self.caller.still_good().await?;
+                continue;
+            };
+            let Some(change) = next? else {
+                return Ok(None);
+            };
+            if self.caller.reaches(Verb::Watch, &change.collection) {
+                // What happens behind the end of a token is none of its business.
+                self.caller.still_good().await?;
+                return Ok(Some(change));
+            }
+        }
+    }
 }
 
 fn text(value: &impl serde::Serialize) -> String {

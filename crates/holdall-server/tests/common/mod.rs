@@ -9,9 +9,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use holdall_core::{DynBackend, Env, MemoryBackend};
-use holdall_server::access::{Access, protect};
-use holdall_server::{Limits, api};
+use holdall_core::{DynBackend, MemoryBackend};
+use holdall_server::access::Access;
+use holdall_server::{App, Limits};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -47,13 +47,18 @@ impl Asked {
     }
 
     pub(crate) fn with_access(store: DynBackend, limits: Limits, access: Access) -> Self {
-        let ending = CancellationToken::new();
-        let routes = api(store.clone(), Env::system(), limits, ending.clone());
-        let routes = protect(routes, access);
+        Self::of(App {
+            access,
+            limits,
+            ..App::new(store)
+        })
+    }
+
+    pub(crate) fn of(app: App) -> Self {
         Self {
-            store,
-            routes,
-            ending,
+            store: app.store.clone(),
+            ending: app.ending.clone(),
+            routes: holdall_server::app(app),
         }
     }
 

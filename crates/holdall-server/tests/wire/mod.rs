@@ -169,9 +169,13 @@ impl Client {
 
     /// All until the connection is closed, or reset.
     pub async fn rest(&mut self) -> String {
+        String::from_utf8_lossy(&self.bytes().await).into_owned()
+    }
+
+    pub async fn bytes(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
         let _ = within(self.0.read_to_end(&mut all)).await;
-        String::from_utf8_lossy(&all).into_owned()
+        all
     }
 
     /// Until this stands there.

@@ -1,12 +1,14 @@
 //! `holdall.toml`: backends by name, stores made of them, and which model
 //! lives where.
 
+mod server;
 mod tree;
 
 use std::collections::BTreeMap;
 
 use holdall_core::{CollectionName, Error, Result, Value};
 
+pub use self::server::ServerSetting;
 use self::tree::{Node, Place, Table};
 use crate::layer::check_order;
 use crate::{Layer, Settings};
@@ -54,6 +56,8 @@ use crate::{Layer, Settings};
 ///   says `store`, and in `default`, a backend may be named too, as the store
 ///   without layers; a store goes before a backend of the same name.
 /// - `default`: the store that is meant where none is named.
+/// - `[server]`: what `holdall serve` takes; it is handed out by
+///   [`server`](Self::server), and not looked at here.
 ///
 /// A name that is not known is an error, and so is one that stands twice.
 /// Errors name the place, never a value, which may be a secret.
@@ -63,6 +67,7 @@ pub struct Config {
     stores: BTreeMap<String, StoreConfig>,
     models: BTreeMap<String, ModelConfig>,
     default: Option<String>,
+    server: BTreeMap<String, ServerSetting>,
 }
 
 /// A store: a backend by name, and the layers around it.
@@ -150,6 +155,13 @@ impl Config {
         self.default.as_deref()
     }
 
+    /// The settings of `[server]` by name; `max_body` of `[server.limits]` is
+    /// `limits.max_body`. Which names there are is up to the program that
+    /// serves.
+    pub fn server(&self) -> &BTreeMap<String, ServerSetting> {
+        &self.server
+    }
+
     /// A store by name, or a backend as the store without layers.
     ///
     /// # Errors
@@ -199,6 +211,9 @@ impl Config {
             .take("default")
             .map(|node| config.store_name(node))
             .transpose()?;
+        if let Some(node) = root.take("server") {
+            config.server = server::read(node)?;
+        }
         root.finish()?;
         Ok(config)
     }

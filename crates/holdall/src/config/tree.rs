@@ -27,7 +27,7 @@ enum Content {
 
 /// Where something stands: its path, and the line and column where it was read
 /// from a text. Values are never shown: they may be secrets.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Place {
     path: String,
     at: Option<(usize, usize)>,
@@ -125,6 +125,14 @@ impl Node {
             Content::Text(text) | Content::Scalar(text) => Ok(text),
             _ => Err(self.not("a string, a number, true or false")),
         }
+    }
+
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.content, Content::List(_))
+    }
+
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.content, Content::Table(_))
     }
 
     pub(super) fn list(self) -> Result<Vec<Self>> {
