@@ -57,6 +57,7 @@ impl Folder {
             .args(arguments)
             .current_dir(self.0.path())
             .env_remove("HOLDALL_STORE")
+            .env_remove("HOLDALL_TOKENS")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
