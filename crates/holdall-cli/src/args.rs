@@ -20,7 +20,8 @@ Examples:
 const STORES: &str = "\
 The store is the one of --store, else of the variable HOLDALL_STORE, else the
 default of holdall.toml in the working folder, else sqlite:holdall.db. What has
-a colon is a URL; anything else is a name in holdall.toml.
+a colon is a URL; anything else is a name in holdall.toml. For the URL of a
+server, the variable HOLDALL_TOKEN is the token that lets in.
 
 On a terminal, items are shown in tables, with control characters escaped. In a
 pipe, or with --json, they are lines of JSON.";

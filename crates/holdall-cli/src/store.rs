@@ -184,11 +184,25 @@ fn of_config(config: &Config, name: &str) -> Result<(Settings, Vec<holdall::Laye
 }
 
 async fn open_url(settings: Settings, access: Access) -> Result<Store, Failure> {
+    let settings = with_token(settings)?;
     let settings = match access {
         Access::Existing => settings.existing(),
         Access::Any => settings,
     };
     Ok(Store::open(settings).await?)
+}
+
+/// The token of `HOLDALL_TOKEN`, for a server whose URL was given with the
+/// command. Not for those of `holdall.toml`: the one in the working folder may
+/// be somebody else's, and name a server that collects tokens.
+fn with_token(settings: Settings) -> Result<Settings, Failure> {
+    let takes_one = matches!(settings.scheme(), "http" | "https")
+        && settings.option("token").is_none()
+        && settings.option("token_file").is_none();
+    match environment::variable("HOLDALL_TOKEN").filter(|_| takes_one) {
+        Some(token) => Ok(settings.with("token", token)?),
+        None => Ok(settings),
+    }
 }
 
 /// `holdall.toml` in the working folder, if there is one.

@@ -9,6 +9,7 @@ mod budget;
 mod failure;
 mod limits;
 mod listen;
+mod openapi;
 mod requests;
 mod server;
 

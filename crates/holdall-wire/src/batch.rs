@@ -15,9 +15,11 @@ use crate::{EntryShape, read_attrs, read_base64, write_attrs};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = Batch))]
 pub struct BatchShape {
     /// The id, a UUIDv7 of now, by which the batch can be resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::schema::BatchId>))]
     pub id: Option<String>,
     /// The operations, one an item.
     pub operations: Vec<OperationShape>,
@@ -27,22 +29,27 @@ pub struct BatchShape {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = Operation))]
 pub struct OperationShape {
     /// `put`, `delete` or `check`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Op))]
     pub op: String,
     /// The collection.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Collection))]
     pub collection: String,
     /// The key.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Key))]
     pub key: String,
     /// What must hold at commit: `any`, `absent`, `present`, or a version.
     #[serde(default, rename = "if", skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
     /// Of a put: the doc.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::schema::Doc>))]
     pub doc: Option<Box<RawValue>>,
     /// Of a put: the body in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::schema::Base64>))]
     pub body: Option<String>,
     /// Of a put: so many bytes behind the head are the body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,6 +59,7 @@ pub struct OperationShape {
     pub staged: Option<StagedShape>,
     /// Of a put: what layers keep with the item, in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::schema::Base64>))]
     pub attrs: Option<String>,
 }
 
@@ -59,14 +67,18 @@ pub struct OperationShape {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = Staged))]
 pub struct StagedShape {
     /// Names it.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Version))]
     pub id: String,
     /// Its bytes.
     pub size: u64,
     /// Its BLAKE3 digest in hexadecimal.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Digest))]
     pub digest: String,
     /// When it is gone, if no batch uses it (RFC 3339).
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Time))]
     pub expires: String,
 }
 
@@ -283,6 +295,7 @@ fn read_condition(text: Option<&str>) -> Result<Condition> {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BatchAnswer {
     /// The id of the batch, and so the version of what it put.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Version))]
     pub id: String,
     /// For each operation the new entry, or null where it put nothing.
     pub entries: Vec<Option<EntryShape>>,
@@ -334,22 +347,28 @@ pub struct Resolve {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Witness {
     /// The collection.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Collection))]
     pub collection: String,
     /// The key.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Key))]
     pub key: String,
 }
 
 /// What became of a batch.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = Outcome))]
 pub struct OutcomeShape {
     /// `committed`, `aborted` (for good) or `unknown`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::OutcomeName))]
     pub outcome: String,
     /// When it was committed, where the store records that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Time, required = false))]
     pub at: Option<String>,
     /// For each put, when its item was first put.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::schema::Time>, required = false))]
     pub created: Option<Vec<String>>,
 }
 

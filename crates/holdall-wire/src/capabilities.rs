@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// What the store behind a server can do, and the server's own limits.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = Capabilities))]
 pub struct CapabilitiesShape {
     /// `holdall`, so that a client knows whom it talks to.
     pub server: String,
@@ -38,6 +39,7 @@ pub struct CapabilitiesShape {
 /// What a batch may span and hold.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = BatchLimits))]
 pub struct BatchLimitsShape {
     /// `item`, `collection` or `store`.
     pub scope: String,

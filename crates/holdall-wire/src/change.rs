@@ -8,16 +8,22 @@ use crate::Problem;
 /// The data of an event. Its id is the cursor, its name the kind of change.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = Change))]
 pub struct ChangeShape {
     /// The collection.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Collection))]
     pub collection: String,
     /// The key; null where the whole collection was dropped.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::schema::Key>))]
     pub key: Option<String>,
     /// The version that was put; null where nothing was.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::schema::Version>))]
     pub version: Option<String>,
     /// The version that was there before; null where there was none.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::schema::Version>))]
     pub previous: Option<String>,
     /// The batch that did it.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Version))]
     pub batch: String,
 }
 

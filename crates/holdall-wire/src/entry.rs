@@ -9,18 +9,24 @@ use crate::names::{CREATED, DIGEST, MODIFIED, SIZE};
 /// What the store says of an item.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = Entry))]
 pub struct EntryShape {
     /// The id of the write that made it.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Version))]
     pub version: String,
     /// When the item was first put (RFC 3339).
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Time))]
     pub created: String,
     /// When this version was put (RFC 3339).
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Time))]
     pub modified: String,
     /// The bytes of the body, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub size: Option<u64>,
     /// The BLAKE3 digest of the body, if there is one, in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Digest, required = false))]
     pub digest: Option<String>,
 }
 

@@ -17,6 +17,7 @@ pub struct Indexes {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = Index))]
 pub struct IndexShape {
     /// The paths whose values it holds.
     #[cfg_attr(feature = "openapi", schema(min_items = 1, max_items = 8))]
@@ -27,6 +28,7 @@ pub struct IndexShape {
     /// `any`, a type (`null`, `bool`, `number`, `string`, `array`, `object`),
     /// or `words`, for `$match`.
     #[serde(default = "any")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::HoldsName))]
     pub holds: String,
 }
 

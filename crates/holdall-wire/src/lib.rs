@@ -14,6 +14,8 @@ pub mod names;
 mod problem;
 mod query;
 mod range;
+#[cfg(feature = "openapi")]
+pub mod schema;
 
 pub use batch::{
     BatchAnswer, BatchShape, Head, OperationShape, OutcomeShape, Resolve, StagedShape, Witness,

@@ -38,6 +38,7 @@ pub struct End {
     pub end: bool,
     /// Where the next page starts; left out where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub next: Option<String>,
 }
 

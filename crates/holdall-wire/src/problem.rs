@@ -10,26 +10,33 @@ use serde::{Deserialize, Serialize};
 pub struct Problem {
     /// `urn:holdall:error:` and the kind.
     #[serde(rename = "type")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^urn:holdall:error:[a-z_]+$"))]
     pub uri: String,
     /// The kind in words.
     pub title: String,
     /// The HTTP status.
+    #[cfg_attr(feature = "openapi", schema(minimum = 400, maximum = 599))]
     pub status: u16,
     /// A sentence that says what happened, and what to do next.
     pub detail: String,
     /// The kind of error.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::KindName))]
     pub kind: String,
     /// Whether the same again helps: `no`, `yes`, or `unknown`: then it may
     /// have happened.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::RetryName))]
     pub retry: String,
     /// The collection that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Collection, required = false))]
     pub collection: Option<String>,
     /// The key that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Key, required = false))]
     pub key: Option<String>,
     /// The batch that it is about, to be resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Version, required = false))]
     pub batch: Option<String>,
 }
 

@@ -7,6 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 /// Which parts of items to return. Key and entry always come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = Parts))]
 pub struct PartsShape {
     /// The doc.
     pub doc: bool,
@@ -33,10 +34,11 @@ fn yes() -> bool {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = Query))]
 pub struct QueryShape {
     /// Which items: a filter in JSON; all if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::schema::Filter>))]
     pub filter: Option<Box<RawValue>>,
     /// The order: `year:desc,title`; by key if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,6 +126,7 @@ fn write_filter(filter: &Filter) -> Option<Box<RawValue>> {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GetMany {
     /// The keys, in the order of the answer.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::schema::Key>))]
     pub keys: Vec<String>,
     /// Whether docs are wanted.
     #[serde(default = "yes")]
@@ -162,7 +165,7 @@ impl GetMany {
 pub struct Count {
     /// Which items: a filter in JSON; all if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::schema::Filter>))]
     pub filter: Option<Box<RawValue>>,
     /// Counts by the value at this path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -194,15 +197,18 @@ impl Count {
 pub struct Counts {
     /// All that the filter matches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub count: Option<u64>,
     /// By value, in the order of values; those without one last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub groups: Option<Vec<GroupShape>>,
 }
 
 /// The items that share a value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = Group))]
 pub struct GroupShape {
     /// The value; left out for the items that have none.
     #[serde(

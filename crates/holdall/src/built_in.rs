@@ -10,16 +10,23 @@ use crate::registry::{Factory, factory};
 pub(crate) fn schemes() -> Vec<(&'static str, Factory)> {
     vec![
         ("memory", factory(memory)),
+        #[cfg(feature = "http")]
+        ("http", factory(http)),
+        #[cfg(feature = "http")]
+        ("https", factory(http)),
         #[cfg(feature = "sqlite")]
         ("sqlite", factory(sqlite)),
     ]
 }
 
-/// Schemes that this build could have and has not; each is the name of its
-/// feature.
-pub(crate) const LEFT_OUT: &[&str] = &[
+/// Schemes that this build could have and has not, each with its feature.
+pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
+    #[cfg(not(feature = "http"))]
+    ("http", "http"),
+    #[cfg(not(feature = "http"))]
+    ("https", "http"),
     #[cfg(not(feature = "sqlite"))]
-    "sqlite",
+    ("sqlite", "sqlite"),
 ];
 
 fn invalid(settings: &Settings, why: &str) -> Error {
@@ -74,4 +81,23 @@ async fn sqlite(settings: Settings, env: Env) -> Result<DynBackend> {
     }
     let backend = SqliteBackend::open(options).await?;
     Ok(std::sync::Arc::new(backend))
+}
+
+#[cfg(feature = "http")]
+async fn http(settings: Settings, env: Env) -> Result<DynBackend> {
+    use holdall_backends::http::{HttpBackend, HttpOptions};
+
+    if !settings.location().starts_with("//") {
+        return Err(invalid(
+            &settings,
+            "two slashes and the host follow the colon: write http://HOST:PORT or https://HOST",
+        ));
+    }
+    // Whether it is to be made does not matter: a server's store is there.
+    let mut options = HttpOptions::new(format!("{}:{}", settings.scheme(), settings.location()));
+    options.env = env;
+    for (name, value) in settings.options() {
+        options.set(name, value)?;
+    }
+    Ok(HttpBackend::open(options).await?.into())
 }

@@ -117,10 +117,11 @@ impl Registry {
 
     fn unknown(&self, settings: &Settings) -> Error {
         let scheme = settings.scheme();
-        if built_in::LEFT_OUT.contains(&scheme) {
+        let left_out = built_in::LEFT_OUT.iter().find(|(own, _)| *own == scheme);
+        if let Some((_, feature)) = left_out {
             return Error::unsupported(format!(
                 "the scheme {scheme}: was left out when this program was built; \
-                 build it with the feature {scheme:?}"
+                 build it with the feature {feature:?}"
             ));
         }
         let known: Vec<_> = self

@@ -58,6 +58,7 @@ impl Folder {
             .current_dir(self.0.path())
             .env_remove("HOLDALL_STORE")
             .env_remove("HOLDALL_TOKENS")
+            .env_remove("HOLDALL_TOKEN")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -69,7 +69,8 @@ impl Drop for Ending {
 /// are not and methods that a path does not have too: nobody without one
 /// learns what there is.
 fn needs_no_token(path: &str) -> bool {
-    matches!(path, "/health" | "/ready" | "/openapi.json" | "/docs") || path.starts_with("/docs/")
+    matches!(path, "/" | "/health" | "/ready" | "/openapi.json" | "/docs")
+        || path.starts_with("/docs/")
 }
 
 impl Gate {

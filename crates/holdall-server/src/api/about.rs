@@ -1,6 +1,7 @@
 //! What the server says of itself and its store.
 
 use axum::extract::State;
+use axum::response::{Redirect, Response};
 use holdall_core::Error;
 use holdall_wire::CapabilitiesShape;
 use http::StatusCode;
@@ -10,26 +11,49 @@ use super::Api;
 use super::params::Params;
 use crate::Answer;
 use crate::access::Caller;
+use crate::openapi;
 
 /// That all is well.
 #[derive(Serialize, utoipa::ToSchema)]
-pub(super) struct Well {
+pub(crate) struct Well {
     /// `ok`.
     status: &'static str,
 }
 
 const WELL: Well = Well { status: "ok" };
 
+/// Tells what the store can do
+#[utoipa::path(
+    get,
+    path = "/v1/capabilities",
+    operation_id = "capabilities",
+    tag = "About",
+    responses(openapi::Can, openapi::Usual)
+)]
 pub(super) async fn capabilities(State(api): State<Api>, _: Caller, params: Params) -> Answer {
     params.finish()?;
     let shape = CapabilitiesShape::of(api.can(), api.limits().max_page as u64);
     super::json(StatusCode::OK, &shape)
 }
 
+/// Tells that the process runs
+#[utoipa::path(
+    get, path = "/health", operation_id = "health", tag = "About",
+    security(()),
+    responses(openapi::Well, openapi::Open),
+)]
 pub(super) async fn health() -> Answer {
     super::json(StatusCode::OK, &WELL)
 }
 
+/// Tells whether the store works
+///
+/// 503 from the moment the server is to end.
+#[utoipa::path(
+    get, path = "/ready", operation_id = "ready", tag = "About",
+    security(()),
+    responses(openapi::Well, openapi::Open),
+)]
 pub(super) async fn ready(State(api): State<Api>) -> Answer {
     if api.is_ending() {
         return Err(Error::unavailable("the server is about to end").into());
@@ -42,4 +66,46 @@ pub(super) async fn ready(State(api): State<Api>) -> Answer {
         );
     }
     super::json(StatusCode::OK, &WELL)
+}
+
+/// Describes the API
+///
+/// This document.
+#[utoipa::path(
+    get, path = "/openapi.json", operation_id = "openapi", tag = "About",
+    security(()),
+    responses(openapi::Document, openapi::Open),
+)]
+pub(super) async fn document(State(api): State<Api>) -> Response {
+    api.0.pages.document()
+}
+
+/// Shows this document to people
+#[utoipa::path(
+    get, path = "/docs", operation_id = "docs", tag = "About",
+    security(()),
+    responses(openapi::ForPeople, openapi::Open),
+)]
+pub(super) async fn page(State(api): State<Api>) -> Response {
+    api.0.pages.page()
+}
+
+/// The look of `/docs`
+#[utoipa::path(
+    get, path = "/docs/style.css", operation_id = "docs_look", tag = "About",
+    security(()),
+    responses(openapi::Look, openapi::Open),
+)]
+pub(super) async fn look() -> Response {
+    openapi::Pages::look()
+}
+
+/// Leads to `/docs`
+#[utoipa::path(
+    get, path = "/", operation_id = "start", tag = "About",
+    security(()),
+    responses(openapi::ToThePage, openapi::Open),
+)]
+pub(super) async fn start() -> Redirect {
+    Redirect::permanent("/docs")
 }

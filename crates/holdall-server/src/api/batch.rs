@@ -10,8 +10,18 @@ use super::content::Content;
 use super::params::Params;
 use super::{Api, conditions, item};
 use crate::access::{Caller, Verb};
+use crate::openapi;
 use crate::{Answer, Failure};
 
+/// Stages a body
+///
+/// It waits for the batch that uses it, and is gone after its lease.
+#[utoipa::path(
+    post, path = "/v1/stage", operation_id = "stage", tag = "Batches",
+    params(openapi::InCollection),
+    request_body(content = openapi::Raw, content_type = "application/octet-stream"),
+    responses(openapi::StagedBody, openapi::WithContent, openapi::Usual),
+)]
 pub(super) async fn stage(
     State(api): State<Api>,
     caller: Caller,
@@ -30,6 +40,20 @@ pub(super) async fn stage(
     super::json(StatusCode::CREATED, &StagedShape::from(&staged))
 }
 
+/// Writes a batch
+///
+/// All of its operations take effect, or none. As `application/vnd.holdall.batch` the
+/// JSON is a head of `Holdall-Head-Length` bytes, and behind it stand the bodies of
+/// the puts with a `body_length`.
+#[utoipa::path(
+    post, path = "/v1/batches", operation_id = "write_batch", tag = "Batches",
+    params(openapi::BatchFrame),
+    request_body(content(
+        (BatchShape = "application/json"),
+        (openapi::Raw = "application/vnd.holdall.batch"),
+    )),
+    responses(openapi::Wrote, openapi::WithContent, openapi::Usual),
+)]
 pub(super) async fn write(
     State(api): State<Api>,
     caller: Caller,
@@ -96,6 +120,15 @@ fn most_bytes(api: &Api) -> u64 {
     2 * limits.max_bytes + AN_OPERATION * limits.max_ops as u64
 }
 
+/// Tells what became of a batch
+///
+/// What is answered as aborted stays so: a late arrival fails.
+#[utoipa::path(
+    post, path = "/v1/batches/{id}/resolve", operation_id = "resolve_batch", tag = "Batches",
+    params(openapi::OfBatch),
+    request_body = Option<Resolve>,
+    responses(openapi::Outcome, openapi::WithContent, openapi::Usual),
+)]
 pub(super) async fn resolve(
     State(api): State<Api>,
     caller: Caller,

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use holdall_core::{
     BackendExt, Batch, CollectionName, Error, ErrorKind, GetOptions, Item, Key, Parts, Result,
 };
-use holdall_wire::{EntryShape, names, read_range, write_attrs, write_entry};
+use holdall_wire::{EntryShape, names, read_range, schema, write_attrs, write_entry};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::conditions::{self, OfRead};
@@ -16,8 +16,21 @@ use super::content::Content;
 use super::params::{Params, PathPlace};
 use super::{Api, put};
 use crate::access::{Caller, Verb};
+use crate::openapi;
 use crate::{Answer, Failure};
 
+/// Reads an item
+///
+/// `part=item` answers doc and body as one: the doc is so many bytes at the start as
+/// `Holdall-Head-Length` says.
+#[utoipa::path(
+    get,
+    path = "/v1/items/{collection}/{*key}",
+    operation_id = "get_item_by_path",
+    tag = "Items",
+    params(openapi::ByPath, openapi::Reading),
+    responses(openapi::Found, openapi::Usual)
+)]
 pub(super) async fn get_by_path(
     State(api): State<Api>,
     caller: Caller,
@@ -29,6 +42,17 @@ pub(super) async fn get_by_path(
     read(&api, &caller, &collection, &key, params, &method, &headers).await
 }
 
+/// Reads an item by its names
+///
+/// The same as by path, for names that paths cannot hold.
+#[utoipa::path(
+    get,
+    path = "/v1/item",
+    operation_id = "get_item",
+    tag = "Items",
+    params(openapi::ByNames, openapi::Reading),
+    responses(openapi::Found, openapi::Usual)
+)]
 pub(super) async fn get(
     State(api): State<Api>,
     caller: Caller,
@@ -40,6 +64,21 @@ pub(super) async fn get(
     read(&api, &caller, &collection, &key, params, &method, &headers).await
 }
 
+/// Puts an item
+///
+/// In the place of all that was there. `application/json` is the doc,
+/// `application/vnd.holdall.item` doc and body framed, and all other types but forms
+/// are the body.
+#[utoipa::path(
+    put, path = "/v1/items/{collection}/{*key}", operation_id = "put_item_by_path", tag = "Items",
+    params(openapi::ByPath, openapi::Writing, openapi::Frame),
+    request_body(content(
+        (schema::Doc = "application/json"),
+        (openapi::Raw = "application/octet-stream"),
+        (openapi::Raw = "application/vnd.holdall.item"),
+    )),
+    responses(openapi::StoredByPath, openapi::WithContent, openapi::Usual),
+)]
 pub(super) async fn put_by_path(
     State(api): State<Api>,
     caller: Caller,
@@ -52,6 +91,19 @@ pub(super) async fn put_by_path(
     write(&api, &caller, &collection, &key, &headers, content).await
 }
 
+/// Puts an item by its names
+///
+/// The same as by path, for names that paths cannot hold.
+#[utoipa::path(
+    put, path = "/v1/item", operation_id = "put_item", tag = "Items",
+    params(openapi::ByNames, openapi::Writing, openapi::Frame),
+    request_body(content(
+        (schema::Doc = "application/json"),
+        (openapi::Raw = "application/octet-stream"),
+        (openapi::Raw = "application/vnd.holdall.item"),
+    )),
+    responses(openapi::Stored, openapi::WithContent, openapi::Usual),
+)]
 pub(super) async fn put(
     State(api): State<Api>,
     caller: Caller,
@@ -64,6 +116,17 @@ pub(super) async fn put(
     write(&api, &caller, &collection, &key, &headers, content).await
 }
 
+/// Deletes an item
+///
+/// Also where there is none.
+#[utoipa::path(
+    delete,
+    path = "/v1/items/{collection}/{*key}",
+    operation_id = "delete_item_by_path",
+    tag = "Items",
+    params(openapi::ByPath, openapi::Writing),
+    responses(openapi::Done, openapi::WriteFailed, openapi::Usual)
+)]
 pub(super) async fn delete_by_path(
     State(api): State<Api>,
     caller: Caller,
@@ -75,6 +138,17 @@ pub(super) async fn delete_by_path(
     remove(&api, &caller, &collection, &key, &headers).await
 }
 
+/// Deletes an item by its names
+///
+/// The same as by path, for names that paths cannot hold.
+#[utoipa::path(
+    delete,
+    path = "/v1/item",
+    operation_id = "delete_item",
+    tag = "Items",
+    params(openapi::ByNames, openapi::Writing),
+    responses(openapi::Done, openapi::WriteFailed, openapi::Usual)
+)]
 pub(super) async fn delete(
     State(api): State<Api>,
     caller: Caller,

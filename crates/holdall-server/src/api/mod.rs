@@ -17,14 +17,21 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
-use axum::routing::{any, delete, get, post};
+use axum::routing::any;
 use holdall_core::{Capabilities, DynBackend, Env, Error};
 use http::StatusCode;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::budget::Budget;
+use crate::openapi::{self, Pages};
 use crate::{Answer, Failure, Limits};
+
+pub(crate) use about::Well;
+pub(crate) use schema::Collections;
+pub(crate) use transaction::{Begun, Committed};
 
 /// What the routes work with. Clones are of one server.
 #[derive(Clone, Debug)]
@@ -40,10 +47,17 @@ struct Inner {
     watchers: Arc<Semaphore>,
     transactions: transaction::Open,
     ending: CancellationToken,
+    pages: Pages,
 }
 
 impl Api {
-    fn new(backend: DynBackend, env: Env, limits: Limits, ending: CancellationToken) -> Self {
+    fn new(
+        backend: DynBackend,
+        env: Env,
+        limits: Limits,
+        ending: CancellationToken,
+        pages: Pages,
+    ) -> Self {
         Self(Arc::new(Inner {
             can: within(backend.capabilities(), &limits),
             backend,
@@ -53,6 +67,7 @@ impl Api {
             watchers: Arc::new(Semaphore::new(limits.max_watchers)),
             transactions: transaction::Open::new(&limits),
             ending,
+            pages,
         }))
     }
 
@@ -103,42 +118,51 @@ pub(crate) fn api(
     limits: Limits,
     ending: CancellationToken,
 ) -> Router {
-    let api = Api::new(backend, env, limits, ending);
-    let item = |at: &'static str| (at, get(item::get).put(item::put).delete(item::delete));
-    let (by_names, items) = item("/v1/item");
-    let items_by_path = get(item::get_by_path)
-        .put(item::put_by_path)
-        .delete(item::delete_by_path);
-    let in_transaction = get(transaction::get)
-        .put(transaction::put)
-        .delete(transaction::delete);
-    Router::new()
-        .route(by_names, items)
-        .route("/v1/items/{collection}/{*key}", items_by_path)
-        .route("/v1/stage", post(batch::stage))
-        .route("/v1/batches", post(batch::write))
-        .route("/v1/batches/{id}/resolve", post(batch::resolve))
-        .route("/v1/get-many", post(page::get_many))
-        .route("/v1/scan", get(page::scan))
-        .route("/v1/query", post(page::query))
-        .route("/v1/count", post(page::count))
-        .route(
-            "/v1/collections",
-            get(schema::collections).delete(schema::drop),
-        )
-        .route("/v1/indexes", post(schema::define))
-        .route("/v1/transactions", post(transaction::begin))
-        .route("/v1/transactions/{id}", delete(transaction::rollback))
-        .route("/v1/transactions/{id}/item", in_transaction)
-        .route("/v1/transactions/{id}/query", post(transaction::query))
-        .route("/v1/transactions/{id}/commit", post(transaction::commit))
-        .route("/v1/watch", get(watch::watch))
-        .route("/v1/capabilities", get(about::capabilities))
-        .route("/health", get(about::health))
-        .route("/ready", get(about::ready))
+    let (routes, document) = routes().split_for_parts();
+    let pages = Pages::of(&openapi::finish(document));
+    let api = Api::new(backend, env, limits, ending, pages);
+    routes
         .fallback(any(no_such_path))
         .method_not_allowed_fallback(wrong_method)
         .with_state(api)
+}
+
+/// The routes, each with what the document says of it. A route that is not
+/// made by `routes!` would not be in the document.
+fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(openapi::base())
+        .routes(routes!(
+            item::get_by_path,
+            item::put_by_path,
+            item::delete_by_path
+        ))
+        .routes(routes!(item::get, item::put, item::delete))
+        .routes(routes!(batch::stage))
+        .routes(routes!(batch::write))
+        .routes(routes!(batch::resolve))
+        .routes(routes!(page::get_many))
+        .routes(routes!(page::scan))
+        .routes(routes!(page::query))
+        .routes(routes!(page::count))
+        .routes(routes!(schema::collections, schema::drop))
+        .routes(routes!(schema::define))
+        .routes(routes!(transaction::begin))
+        .routes(routes!(transaction::rollback))
+        .routes(routes!(
+            transaction::get,
+            transaction::put,
+            transaction::delete
+        ))
+        .routes(routes!(transaction::query))
+        .routes(routes!(transaction::commit))
+        .routes(routes!(watch::watch))
+        .routes(routes!(about::capabilities))
+        .routes(routes!(about::health))
+        .routes(routes!(about::ready))
+        .routes(routes!(about::document))
+        .routes(routes!(about::page))
+        .routes(routes!(about::look))
+        .routes(routes!(about::start))
 }
 
 async fn no_such_path(request: Request) -> Failure {

@@ -16,6 +16,7 @@ use super::params::Params;
 use crate::Answer;
 use crate::access::{Caller, Verb};
 use crate::budget::Hold;
+use crate::openapi;
 
 /// Items of a page where nothing is said.
 const PAGE: u64 = 100;
@@ -65,6 +66,15 @@ impl Page {
     }
 }
 
+/// Reads several items
+///
+/// A line for each key, in their order.
+#[utoipa::path(
+    post, path = "/v1/get-many", operation_id = "get_many", tag = "Many items",
+    params(openapi::InCollection),
+    request_body = GetMany,
+    responses(openapi::PageOfLines, openapi::MayBeUnsupported, openapi::WithContent, openapi::Usual),
+)]
 pub(super) async fn get_many(
     State(api): State<Api>,
     caller: Caller,
@@ -97,6 +107,15 @@ pub(super) async fn get_many(
     Ok(page.end(None))
 }
 
+/// Lists items by key
+#[utoipa::path(
+    get,
+    path = "/v1/scan",
+    operation_id = "scan",
+    tag = "Many items",
+    params(openapi::InCollection, openapi::Scanning),
+    responses(openapi::PageOfLines, openapi::MayBeUnsupported, openapi::Usual)
+)]
 pub(super) async fn scan(State(api): State<Api>, caller: Caller, mut params: Params) -> Answer {
     let collection = params.collection()?;
     let parts = PartsShape {
@@ -122,6 +141,15 @@ pub(super) async fn scan(State(api): State<Api>, caller: Caller, mut params: Par
     one_page(&api, parts, limit, items, next).await
 }
 
+/// Finds items
+///
+/// Those that a filter matches, in the order that is asked for.
+#[utoipa::path(
+    post, path = "/v1/query", operation_id = "query", tag = "Many items",
+    params(openapi::InCollection),
+    request_body = QueryShape,
+    responses(openapi::PageOfLines, openapi::MayBeUnsupported, openapi::WithContent, openapi::Usual),
+)]
 pub(super) async fn query(
     State(api): State<Api>,
     caller: Caller,
@@ -175,6 +203,15 @@ pub(super) fn check_page(api: &Api, size: u64) -> Result<()> {
     )))
 }
 
+/// Counts items
+///
+/// All that a filter matches, or by the value at a path.
+#[utoipa::path(
+    post, path = "/v1/count", operation_id = "count", tag = "Many items",
+    params(openapi::InCollection),
+    request_body = Count,
+    responses(openapi::Counted, openapi::WithContent, openapi::Usual),
+)]
 pub(super) async fn count(
     State(api): State<Api>,
     caller: Caller,

@@ -11,14 +11,23 @@ use super::content::Content;
 use super::params::Params;
 use crate::Answer;
 use crate::access::{Caller, Verb};
+use crate::openapi;
 
 /// The collections that have items.
 #[derive(Serialize, utoipa::ToSchema)]
-pub(super) struct Collections {
+pub(crate) struct Collections {
     /// By name.
     collections: Vec<String>,
 }
 
+/// Lists the collections that have items
+#[utoipa::path(
+    get,
+    path = "/v1/collections",
+    operation_id = "collections",
+    tag = "Collections",
+    responses(openapi::Collections, openapi::Usual)
+)]
 pub(super) async fn collections(State(api): State<Api>, caller: Caller, params: Params) -> Answer {
     params.finish()?;
     caller.may_any(Verb::Read)?;
@@ -30,6 +39,17 @@ pub(super) async fn collections(State(api): State<Api>, caller: Caller, params: 
     super::json(StatusCode::OK, &Collections { collections })
 }
 
+/// Drops a collection
+///
+/// Its items and its indexes.
+#[utoipa::path(
+    delete,
+    path = "/v1/collections",
+    operation_id = "drop_collection",
+    tag = "Collections",
+    params(openapi::InCollection),
+    responses(openapi::Done, openapi::MayBeUnsupported, openapi::Usual)
+)]
 pub(super) async fn drop(State(api): State<Api>, caller: Caller, mut params: Params) -> Answer {
     let collection = params.collection()?;
     params.finish()?;
@@ -38,6 +58,13 @@ pub(super) async fn drop(State(api): State<Api>, caller: Caller, mut params: Par
     Ok(super::no_content())
 }
 
+/// Declares indexes
+#[utoipa::path(
+    post, path = "/v1/indexes", operation_id = "define_indexes", tag = "Collections",
+    params(openapi::InCollection),
+    request_body = Indexes,
+    responses(openapi::Done, openapi::MayBeUnsupported, openapi::WithContent, openapi::Usual),
+)]
 pub(super) async fn define(
     State(api): State<Api>,
     caller: Caller,

@@ -10,7 +10,7 @@ use holdall_core::{
     CollectionName, Condition, Error, Key, NewBody, Put, Result, Timestamp, Transaction,
     TransactionOptions, Version,
 };
-use holdall_wire::{MAX_INLINE_BODY, QueryShape, names, write_end, write_item};
+use holdall_wire::{MAX_INLINE_BODY, QueryShape, names, schema, write_end, write_item};
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,7 @@ use super::item::Wanted;
 use super::params::Params;
 use super::{Api, item, put as puts};
 use crate::access::{Caller, Verb};
+use crate::openapi;
 use crate::{Answer, Failure, Limits};
 
 /// The transactions that are open.
@@ -132,20 +133,29 @@ pub(super) struct Begin {
 
 /// A transaction that was begun.
 #[derive(Serialize, utoipa::ToSchema)]
-pub(super) struct Begun {
+pub(crate) struct Begun {
     /// Names it, and is the version of what it will put.
+    #[schema(value_type = schema::Version)]
     id: String,
     /// When it is given up (RFC 3339).
+    #[schema(value_type = schema::Time)]
     expires: String,
 }
 
 /// A transaction that was committed.
 #[derive(Serialize, utoipa::ToSchema)]
-pub(super) struct Committed {
+pub(crate) struct Committed {
     /// The version of what it put.
+    #[schema(value_type = schema::Version)]
     id: String,
 }
 
+/// Begins a transaction
+#[utoipa::path(
+    post, path = "/v1/transactions", operation_id = "begin", tag = "Transactions",
+    request_body = Option<Begin>,
+    responses(openapi::Begun, openapi::WithContent, openapi::Usual),
+)]
 pub(super) async fn begin(
     State(api): State<Api>,
     caller: Caller,
@@ -184,6 +194,15 @@ pub(super) async fn begin(
     super::json(StatusCode::CREATED, &begun)
 }
 
+/// Reads an item in a transaction
+#[utoipa::path(
+    get,
+    path = "/v1/transactions/{id}/item",
+    operation_id = "get_item_in_transaction",
+    tag = "Transactions",
+    params(openapi::InTransaction, openapi::ByNames, openapi::ReadingWithin),
+    responses(openapi::FoundWithin, openapi::TransactionFailed, openapi::Usual)
+)]
 pub(super) async fn get(
     State(api): State<Api>,
     caller: Caller,
@@ -202,6 +221,19 @@ pub(super) async fn get(
     item::answer(item, &wanted, &collection, false)
 }
 
+/// Puts an item in a transaction
+///
+/// At its commit.
+#[utoipa::path(
+    put, path = "/v1/transactions/{id}/item", operation_id = "put_item_in_transaction", tag = "Transactions",
+    params(openapi::InTransaction, openapi::ByNames, openapi::Frame),
+    request_body(content(
+        (schema::Doc = "application/json"),
+        (openapi::Raw = "application/octet-stream"),
+        (openapi::Raw = "application/vnd.holdall.item"),
+    )),
+    responses(openapi::Done, openapi::TransactionFailed, openapi::WithContent, openapi::Usual),
+)]
 pub(super) async fn put(
     State(api): State<Api>,
     caller: Caller,
@@ -225,6 +257,17 @@ pub(super) async fn put(
     Ok(super::no_content())
 }
 
+/// Deletes an item in a transaction
+///
+/// At its commit.
+#[utoipa::path(
+    delete,
+    path = "/v1/transactions/{id}/item",
+    operation_id = "delete_item_in_transaction",
+    tag = "Transactions",
+    params(openapi::InTransaction, openapi::ByNames),
+    responses(openapi::Done, openapi::TransactionFailed, openapi::Usual)
+)]
 pub(super) async fn delete(
     State(api): State<Api>,
     caller: Caller,
@@ -265,6 +308,15 @@ fn weight(key: &Key, put: &Put) -> u64 {
     (FRAME + key.as_str().len() + put.doc.as_bytes().len() + body) as u64
 }
 
+/// Finds items in a transaction
+///
+/// As with its writes. There is one page.
+#[utoipa::path(
+    post, path = "/v1/transactions/{id}/query", operation_id = "query_in_transaction", tag = "Transactions",
+    params(openapi::InTransaction, openapi::InCollection),
+    request_body = QueryShape,
+    responses(openapi::PageOfLines, openapi::TransactionFailed, openapi::WithContent, openapi::Usual),
+)]
 pub(super) async fn query(
     State(api): State<Api>,
     caller: Caller,
@@ -304,6 +356,17 @@ pub(super) async fn query(
     ))
 }
 
+/// Commits a transaction
+///
+/// 409 says that something that was read has changed.
+#[utoipa::path(
+    post,
+    path = "/v1/transactions/{id}/commit",
+    operation_id = "commit",
+    tag = "Transactions",
+    params(openapi::InTransaction),
+    responses(openapi::Committed, openapi::TransactionFailed, openapi::Usual)
+)]
 pub(super) async fn commit(
     State(api): State<Api>,
     caller: Caller,
@@ -319,6 +382,15 @@ pub(super) async fn commit(
     super::json(StatusCode::OK, &Committed { id })
 }
 
+/// Gives a transaction up
+#[utoipa::path(
+    delete,
+    path = "/v1/transactions/{id}",
+    operation_id = "rollback",
+    tag = "Transactions",
+    params(openapi::InTransaction),
+    responses(openapi::Done, openapi::TransactionFailed, openapi::Usual)
+)]
 pub(super) async fn rollback(
     State(api): State<Api>,
     caller: Caller,

@@ -17,6 +17,7 @@ use super::params::Params;
 use super::{Api, conditions};
 use crate::Answer;
 use crate::access::{Caller, Verb};
+use crate::openapi;
 
 /// How often a comment shows that the connection lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -26,6 +27,18 @@ const RECHECK: Duration = Duration::from_secs(60);
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
+/// Tells of changes
+///
+/// As server-sent events. Every change comes at least once, those of one key in their
+/// order.
+#[utoipa::path(
+    get,
+    path = "/v1/watch",
+    operation_id = "watch",
+    tag = "Watching",
+    params(openapi::Watching),
+    responses(openapi::Changes, openapi::Usual)
+)]
 pub(super) async fn watch(
     State(api): State<Api>,
     caller: Caller,

@@ -110,12 +110,12 @@ async fn serve(
         Some(tokens) => Gate::tokens(tokens.clone()),
         None => Gate::open(),
     };
-    let app = app(App {
+    let routes = app(App {
+        store: store.backend().clone(),
         env: store.env().clone(),
         access: gate.origins(settings.sites),
         limits: settings.limits,
         ending: options.ending.clone(),
-        ..App::new(store.backend().clone())
     });
 
     raise_open_files();
@@ -138,7 +138,7 @@ async fn serve(
         tracing::info!("the server ends: what is in flight is finished");
         environment::notify_stopping();
     };
-    let ended = server.serve(app, shutdown).await;
+    let ended = server.serve(routes, shutdown).await;
     tracing::info!(given_up = ended.given_up, "the server has ended");
     Ok(())
 }
