@@ -18,7 +18,6 @@ mod item;
 mod measure;
 mod options;
 mod pages;
-mod sse;
 mod tls;
 mod transport;
 mod upload;

@@ -1,8 +1,6 @@
 //! Reads server-sent events, as the HTML standard tells them.
 
-use holdall_core::Result;
-
-use super::failure::garbled;
+use holdall_core::{Error, Result};
 
 /// The most bytes of a line, and of the data of an event.
 const MAX_LINE: usize = 64 * 1024;
@@ -10,15 +8,28 @@ const MAX_LINE: usize = 64 * 1024;
 /// One event. Its id is that of the stream so far, which an event keeps that
 /// brings none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Block {
-    pub(super) name: String,
-    pub(super) data: String,
-    pub(super) id: Option<String>,
+pub struct Block {
+    /// The event's name.
+    pub name: String,
+    /// Its data; empty where there is no event, but perhaps an id.
+    pub data: String,
+    /// Its id.
+    pub id: Option<String>,
 }
 
 /// Takes bytes in, and gives blocks out.
+///
+/// ```
+/// use holdall_wire::Events;
+/// let (mut events, mut blocks) = (Events::default(), Vec::new());
+/// events.feed(b": watching\n\nid: AAAB\nevent: put\nda", &mut blocks)?;
+/// events.feed(b"ta: {}\n\n", &mut blocks)?;
+/// assert_eq!(blocks[1].name, "put");
+/// assert_eq!(blocks[1].id.as_deref(), Some("AAAB"));
+/// # Ok::<(), holdall_core::Error>(())
+/// ```
 #[derive(Debug, Default)]
-pub(super) struct Parser {
+pub struct Events {
     line: Vec<u8>,
     /// The last byte was a carriage return, whose line feed may follow.
     returned: bool,
@@ -28,13 +39,13 @@ pub(super) struct Parser {
     data: String,
 }
 
-impl Parser {
+impl Events {
     /// Takes the next bytes in, and adds the blocks that they complete: also
     /// those without data, which tell of no event, but perhaps of an id.
     ///
     /// # Errors
-    /// `Unavailable` for a line or an event beyond all bounds.
-    pub(super) fn feed(&mut self, bytes: &[u8], blocks: &mut Vec<Block>) -> Result<()> {
+    /// `Invalid` for a line or an event beyond 64 KiB, and for what is no UTF-8.
+    pub fn feed(&mut self, bytes: &[u8], blocks: &mut Vec<Block>) -> Result<()> {
         for byte in bytes {
             match byte {
                 b'\n' if self.returned => self.returned = false,
@@ -45,7 +56,9 @@ impl Parser {
                 byte => {
                     self.returned = false;
                     if self.line.len() == MAX_LINE {
-                        return Err(garbled("a line beyond all bounds"));
+                        return Err(Error::invalid(format!(
+                            "a line of the events has more than {MAX_LINE} bytes"
+                        )));
                     }
                     self.line.push(*byte);
                 }
@@ -56,8 +69,8 @@ impl Parser {
 
     fn end_line(&mut self, blocks: &mut Vec<Block>) -> Result<()> {
         let line = std::mem::take(&mut self.line);
-        let mut line =
-            std::str::from_utf8(&line).map_err(|_| garbled("a line that is no UTF-8"))?;
+        let mut line = std::str::from_utf8(&line)
+            .map_err(|_| Error::invalid("a line of the events is no UTF-8"))?;
         if !std::mem::replace(&mut self.started, true) {
             line = line.strip_prefix('\u{FEFF}').unwrap_or(line);
         }
@@ -76,7 +89,9 @@ impl Parser {
             "id" if !value.contains('\0') => self.id = Some(value.to_owned()),
             "data" => {
                 if self.data.len() + value.len() > MAX_LINE {
-                    return Err(garbled("an event beyond all bounds"));
+                    return Err(Error::invalid(format!(
+                        "an event has more than {MAX_LINE} bytes"
+                    )));
                 }
                 if !self.data.is_empty() {
                     self.data.push('\n');
@@ -95,7 +110,7 @@ mod tests {
     use super::*;
 
     fn blocks(text: &str, at_once: usize) -> Vec<Block> {
-        let mut parser = Parser::default();
+        let mut parser = Events::default();
         let mut blocks = Vec::new();
         for piece in text.as_bytes().chunks(at_once) {
             parser.feed(piece, &mut blocks).unwrap();
@@ -137,12 +152,12 @@ mod tests {
 
     #[test]
     fn what_has_no_end_is_refused() {
-        let mut parser = Parser::default();
+        let mut parser = Events::default();
         let mut blocks = Vec::new();
         let long = vec![b'x'; MAX_LINE];
         parser.feed(&long, &mut blocks).unwrap();
         assert!(parser.feed(b"x", &mut blocks).is_err());
-        let mut parser = Parser::default();
+        let mut parser = Events::default();
         let line = format!("data: {}\n", "x".repeat(MAX_LINE / 2));
         parser.feed(line.as_bytes(), &mut blocks).unwrap();
         parser.feed(line.as_bytes(), &mut blocks).unwrap();
