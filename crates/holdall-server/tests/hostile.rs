@@ -246,7 +246,9 @@ async fn a_flood_of_resets_over_http2_is_ended() {
     client.send(bytes).await;
     // GOAWAY, with ENHANCE_YOUR_CALM.
     let told = client.bytes().await;
-    let goaway = told.windows(17).any(|frame| frame[3] == 7 && frame[16] == 11);
+    let goaway = told
+        .windows(17)
+        .any(|frame| frame[3] == 7 && frame[16] == 11);
     assert!(goaway, "{told:?}");
     server.is_well().await;
 }
@@ -264,7 +266,9 @@ async fn a_flood_of_continuations_over_http2_is_ended() {
     }
     client.send(bytes).await;
     let told = client.bytes().await;
-    let goaway = told.windows(17).any(|frame| frame[3] == 7 && frame[16] != 0);
+    let goaway = told
+        .windows(17)
+        .any(|frame| frame[3] == 7 && frame[16] != 0);
     assert!(goaway, "{told:?}");
     server.is_well().await;
 }
