@@ -14,11 +14,10 @@ async fn counted(server: &Asked, name: &str) -> Option<f64> {
     let told = server.ask("GET /metrics", "").await;
     told.is(200);
     assert!(told.text().ends_with("# EOF\n"));
-    let line = told.text().lines().find_map(|line| {
+    told.text().lines().find_map(|line| {
         let (own, value) = line.rsplit_once(' ')?;
         (own == name).then(|| value.parse().unwrap())
-    });
-    line
+    })
 }
 
 #[tokio::test]

@@ -13,8 +13,7 @@ use std::sync::LazyLock;
 use holdall_backends::http::{HttpBackend, HttpOptions};
 use holdall_core::conformance::{Options, Target, cases, main_with};
 use holdall_core::{DynBackend, Env, Result};
-use holdall_server::access::{Access, protect};
-use holdall_server::{Limits, Server, ServerOptions, api, limit_requests};
+use holdall_server::{App, Server, ServerOptions, Tls, app};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -29,18 +28,24 @@ static SERVERS: LazyLock<Runtime> = LazyLock::new(|| {
 
 /// Serves a store until the process ends, or the token is cancelled.
 pub async fn serve(store: DynBackend, env: Env) -> (String, CancellationToken) {
+    let app = App {
+        env,
+        ..App::new(store)
+    };
+    serve_app(app, None).await
+}
+
+pub async fn serve_app(served: App, tls: Option<Tls>) -> (String, CancellationToken) {
     let serving = SERVERS.spawn(async move {
-        let (limits, ending) = (Limits::default(), CancellationToken::new());
-        let routes = protect(api(store, env, limits, ending.clone()), Access::open());
-        let routes = limit_requests(routes, limits);
         let options = ServerOptions {
-            limits,
-            ending: ending.clone(),
-            ..ServerOptions::default()
+            limits: served.limits,
+            ending: served.ending.clone(),
+            tls,
         };
+        let ending = served.ending.clone();
         let server = Server::bind("127.0.0.1:0", options).await.unwrap();
         let url = server.url();
-        SERVERS.spawn(server.serve(routes, std::future::pending()));
+        SERVERS.spawn(server.serve(app(served), std::future::pending()));
         (url, ending)
     });
     serving.await.unwrap()

@@ -4,8 +4,8 @@ mod logging;
 mod settings;
 
 use holdall::{Env, Store};
-use holdall_server::access::{self, Access as Gate, Tokens};
-use holdall_server::{Server, ServerOptions, Tls, api, limit_requests};
+use holdall_server::access::{Access as Gate, Tokens};
+use holdall_server::{App, Server, ServerOptions, Tls, app};
 use serde_json::json;
 
 use self::settings::{Settings, Shown};
@@ -106,16 +106,14 @@ async fn serve(
         Some(tokens) => Gate::tokens(Tokens::new(tokens.backend().clone(), Env::system())?),
         None => Gate::open(),
     };
-    let gate = gate
-        .origins(settings.sites)
-        .max_rate(settings.limits.max_rate);
-    let routes = api(
-        store.backend().clone(),
-        store.env().clone(),
-        settings.limits,
-        options.ending.clone(),
-    );
-    let app = limit_requests(access::protect(routes, gate), settings.limits);
+    let routes = app(App {
+        store: store.backend().clone(),
+        env: store.env().clone(),
+        access: gate.origins(settings.sites),
+        limits: settings.limits,
+        ending: options.ending.clone(),
+        metrics: options.metrics.clone(),
+    });
 
     raise_open_files();
     if let Some(tls) = options.tls {
@@ -137,7 +135,7 @@ async fn serve(
         tracing::info!("the server ends: what is in flight is finished");
         environment::notify_stopping();
     };
-    let ended = server.serve(app, shutdown).await;
+    let ended = server.serve(routes, shutdown).await;
     tracing::info!(given_up = ended.given_up, "the server has ended");
     Ok(())
 }
