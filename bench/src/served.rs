@@ -47,6 +47,7 @@ pub(crate) fn serve(store: &str) -> Result<()> {
         let routes = app(App {
             limits: options.limits,
             ending: options.ending.clone(),
+            metrics: options.metrics.clone(),
             ..App::new(store)
         });
         let server = Server::bind("127.0.0.1:0", options).await?;

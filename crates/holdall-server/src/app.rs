@@ -1,11 +1,15 @@
 //! All of a server's routes.
 
+use std::sync::Arc;
+
 use axum::Router;
 use holdall_core::{DynBackend, Env};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, protect};
-use crate::{Limits, api, limit_requests};
+use crate::compress::compress;
+use crate::metrics::{Counted, measure};
+use crate::{Limits, Metrics, api, limit_requests};
 
 /// What the routes of a server stand on.
 #[derive(Clone, Debug)]
@@ -20,6 +24,8 @@ pub struct App {
     pub limits: Limits,
     /// Tells that the server is to end: the one of the server's options.
     pub ending: CancellationToken,
+    /// What is counted: the one of the server's options.
+    pub metrics: Metrics,
 }
 
 impl App {
@@ -31,6 +37,7 @@ impl App {
             access: Access::open(),
             limits: Limits::default(),
             ending: CancellationToken::new(),
+            metrics: Metrics::default(),
         }
     }
 }
@@ -47,6 +54,7 @@ impl App {
 /// let routes = app(App {
 ///     limits: options.limits,
 ///     ending: options.ending.clone(),
+///     metrics: options.metrics.clone(),
 ///     ..App::new(MemoryBackend::new())
 /// });
 /// let server = Server::bind("127.0.0.1:0", options).await?;
@@ -56,6 +64,14 @@ impl App {
 /// ```
 pub fn app(app: App) -> Router {
     let access = app.access.max_rate(app.limits.max_rate);
-    let routes = api::api(app.store, app.env, app.limits, app.ending);
-    protect(limit_requests(routes, app.limits), access)
+    let store = Counted::new(app.store, app.metrics.clone());
+    let routes = api::api(
+        Arc::new(store),
+        app.env,
+        app.limits,
+        app.ending,
+        app.metrics.clone(),
+    );
+    let routes = protect(limit_requests(routes, app.limits), access);
+    measure(compress(routes), app.metrics)
 }

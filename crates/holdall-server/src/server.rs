@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::listen::{Connections, Listener};
-use crate::{Limits, Tls};
+use crate::{Limits, Metrics, Tls};
 
 /// How a server listens.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,8 @@ pub struct ServerOptions {
     pub tls: Option<Tls>,
     /// What tells that it is to end; the routes have a clone of it.
     pub ending: CancellationToken,
+    /// What it counts; the routes have a clone of it.
+    pub metrics: Metrics,
 }
 
 /// A server that listens, and does not answer yet.
@@ -171,8 +173,9 @@ impl Server {
             limits,
             tls,
             ending,
+            metrics,
         } = self.options;
-        let connections = Connections::new(app, limits, tls, ending.clone());
+        let connections = Connections::new(app, limits, tls, ending.clone(), metrics);
         {
             let accepting = join_all(
                 self.listeners

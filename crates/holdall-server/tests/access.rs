@@ -148,6 +148,7 @@ const CALLS: &[Row] = &[
     Row("GET /docs/style.css", "", Nothing, 200),
     Row("GET /docs/absent", "", Nothing, 404),
     Row("GET /", "", Nothing, 308),
+    Row("GET /metrics", "", Any(Metrics), 200),
     // What is not there is nobody's business without a token either.
     Row("GET /v1/nothing", "", Token, 404),
     Row("GET /v1/items/c", "", Token, 404),
@@ -368,7 +369,7 @@ async fn every_call_needs_the_token_that_it_needs() {
         let verbs = match *needs {
             On(verb) | Any(verb) => vec![verb],
             Either(..) => vec![Read, Write],
-            Token | Nothing => vec![Metrics],
+            Token | Nothing => vec![Watch],
         };
         let mut verbs = verbs;
         if line.contains("TX") {

@@ -16,6 +16,21 @@ use data_encoding::BASE64;
 use holdall_core::{Env, json};
 use holdall_server::Limits;
 
+/// Serde takes a list of the values of members for an object.
+#[tokio::test]
+async fn a_list_is_no_object() {
+    let server = Asked::new();
+    for (call, list) in [
+        ("POST /v1/transactions", json!([60])),
+        ("POST /v1/transactions", json!([])),
+        ("POST /v1/batches", json!([null, []])),
+        ("POST /v1/count?collection=a", json!([])),
+        ("POST /v1/get-many?collection=a", json!([["a"]])),
+    ] {
+        server.json(call, list).await.is_problem(400, "invalid");
+    }
+}
+
 #[tokio::test]
 async fn a_batch_is_all_or_nothing() {
     let server = Asked::new();

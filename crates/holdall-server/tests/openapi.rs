@@ -96,9 +96,6 @@ async fn the_page_of_the_protocol_names_the_same_calls() {
         };
         if methods.split(", ").all(|method| METHODS.contains(&method)) {
             let path = path.split('?').next().unwrap();
-            if path == "metrics" {
-                continue;
-            }
             named.insert(format!("/{path}"));
             for method in methods.split(", ") {
                 let call = (method.to_owned(), format!("/{path}"));

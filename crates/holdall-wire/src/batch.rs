@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::entry::read_digest;
-use crate::{EntryShape, read_attrs, read_base64, write_attrs};
+use crate::{EntryShape, read_attrs, read_base64, read_object, write_attrs};
 
 /// Puts, deletes and checks that take effect all or nothing.
 #[derive(Debug, Serialize, Deserialize)]
@@ -141,8 +141,7 @@ impl BatchShape {
     /// # Errors
     /// `Invalid` or `TooLarge`, naming the operation and the rule.
     pub fn read(json: &[u8], mut bodies: Bytes) -> Result<Batch> {
-        let shape: Self = serde_json::from_slice(json)
-            .map_err(|error| Error::invalid("the batch is not as it should be").because(error))?;
+        let shape: Self = read_object(json)?;
         let mut batch = match &shape.id {
             Some(id) => Batch::with_id(id.parse()?),
             None => Batch::new(),

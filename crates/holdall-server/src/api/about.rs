@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use super::Api;
 use super::params::Params;
-use crate::Answer;
-use crate::access::Caller;
+use crate::access::{Caller, Verb};
 use crate::openapi;
+use crate::{Answer, Metrics};
 
 /// That all is well.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -66,6 +66,23 @@ pub(super) async fn ready(State(api): State<Api>) -> Answer {
         );
     }
     super::json(StatusCode::OK, &WELL)
+}
+
+/// Tells what the server counts
+///
+/// For Prometheus, in the format of OpenMetrics.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "About",
+    responses(openapi::Counts, openapi::Usual)
+)]
+pub(super) async fn metrics(State(api): State<Api>, caller: Caller) -> Answer {
+    caller.may_any(Verb::Metrics)?;
+    let open = api.0.transactions.count();
+    let text = api.0.metrics.text(api.watching(), open)?;
+    Ok(super::content(StatusCode::OK, Metrics::TYPE, text.into()))
 }
 
 /// Describes the API

@@ -8,6 +8,7 @@ use axum::extract::{FromRequest, Request};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use holdall_core::{ByteStream, Error, ErrorKind, Result};
+use holdall_wire::read_object;
 use http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
@@ -137,11 +138,7 @@ impl Content {
         const MAX_JSON: u64 = 4 * 1024 * 1024;
         self.must_be("application/json")?;
         let (text, _hold) = self.bytes("JSON", MAX_JSON).await?;
-        serde_json::from_slice(&text).map_err(|error| {
-            Error::invalid("the JSON is not what this call takes")
-                .because(error)
-                .into()
-        })
+        Ok(read_object(&text)?)
     }
 
     /// Takes a head of so many bytes off its start.

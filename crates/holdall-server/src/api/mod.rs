@@ -27,7 +27,7 @@ use utoipa_axum::routes;
 
 use crate::budget::Budget;
 use crate::openapi::{self, Pages};
-use crate::{Answer, Failure, Limits};
+use crate::{Answer, Failure, Limits, Metrics};
 
 pub(crate) use about::Well;
 pub(crate) use schema::Collections;
@@ -48,6 +48,7 @@ struct Inner {
     transactions: transaction::Open,
     ending: CancellationToken,
     pages: Pages,
+    metrics: Metrics,
 }
 
 impl Api {
@@ -57,6 +58,7 @@ impl Api {
         limits: Limits,
         ending: CancellationToken,
         pages: Pages,
+        metrics: Metrics,
     ) -> Self {
         Self(Arc::new(Inner {
             can: within(backend.capabilities(), &limits),
@@ -68,6 +70,7 @@ impl Api {
             transactions: transaction::Open::new(&limits),
             ending,
             pages,
+            metrics,
         }))
     }
 
@@ -86,6 +89,12 @@ impl Api {
     /// What the store can do, through this server.
     fn can(&self) -> &Capabilities {
         &self.0.can
+    }
+
+    /// How many watch.
+    fn watching(&self) -> usize {
+        let free = self.0.watchers.available_permits();
+        self.0.limits.max_watchers.saturating_sub(free)
     }
 
     fn is_ending(&self) -> bool {
@@ -117,10 +126,11 @@ pub(crate) fn api(
     env: Env,
     limits: Limits,
     ending: CancellationToken,
+    metrics: Metrics,
 ) -> Router {
     let (routes, document) = routes().split_for_parts();
     let pages = Pages::of(&openapi::finish(document));
-    let api = Api::new(backend, env, limits, ending, pages);
+    let api = Api::new(backend, env, limits, ending, pages, metrics);
     routes
         .fallback(any(no_such_path))
         .method_not_allowed_fallback(wrong_method)
@@ -159,6 +169,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(about::capabilities))
         .routes(routes!(about::health))
         .routes(routes!(about::ready))
+        .routes(routes!(about::metrics))
         .routes(routes!(about::document))
         .routes(routes!(about::page))
         .routes(routes!(about::look))

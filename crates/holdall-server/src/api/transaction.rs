@@ -91,6 +91,11 @@ impl Open {
         Ok(())
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.all.lock().len()
+    }
+
     fn find(&self, id: &str, caller: &Caller) -> Result<Held> {
         let id: Version = id.parse()?;
         let held = self.all.lock().get(&id).cloned();

@@ -26,7 +26,7 @@ pub use self::service::Peer;
 pub(crate) use self::socket::Listener;
 use self::socket::Stream;
 pub use self::tls::{Tls, TlsFiles};
-use crate::Limits;
+use crate::{Limits, Metrics};
 
 /// So many connections at once are told that there are too many; more are
 /// closed without a word.
@@ -47,6 +47,7 @@ pub(crate) struct Connections {
     shared: Arc<Shared>,
     places: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
+    metrics: Metrics,
 }
 
 impl Connections {
@@ -55,6 +56,7 @@ impl Connections {
         limits: Limits,
         tls: Option<Tls>,
         ending: CancellationToken,
+        metrics: Metrics,
     ) -> Self {
         let http = connection::http(&limits);
         Self {
@@ -68,6 +70,7 @@ impl Connections {
             }),
             places: Arc::new(Semaphore::new(limits.max_connections)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
+            metrics,
         }
     }
 
@@ -96,12 +99,14 @@ impl Connections {
             };
             if let Ok(place) = self.places.clone().try_acquire_owned() {
                 let shared = self.shared.clone();
+                let counted = self.metrics.connection();
                 tokio::spawn(async move {
                     shared.serve(stream, address).await;
-                    drop(place);
+                    drop((place, counted));
                 });
                 continue;
             }
+            self.metrics.refused_connection();
             if may_log() {
                 let most = self.shared.limits.max_connections;
                 tracing::warn!(max_connections = most, "there are too many connections");

@@ -420,6 +420,10 @@ answers! {
     PageOfLines: success(200, lines());
     /// Changes.
     Changes: success(200, events()), errors(&[410, 422]);
+    /// What the server counts.
+    Counts: success(200, with_headers(
+        ResponseBuilder::new().description("The metrics."), &["Cache-Control"],
+    ).content(crate::Metrics::TYPE, content(ObjectBuilder::new().schema_type(Type::String))));
     /// A page for people.
     ForPeople: success(200, with_headers(
         ResponseBuilder::new().description("The page."), &["Cache-Control", "Content-Security-Policy"],

@@ -1,5 +1,6 @@
 //! A server's routes, asked in this process.
 #![allow(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     dead_code,
     reason = "each test binary uses some of it, and fails by panicking"

@@ -116,6 +116,7 @@ async fn serve(
         access: gate.origins(settings.sites),
         limits: settings.limits,
         ending: options.ending.clone(),
+        metrics: options.metrics.clone(),
     });
 
     raise_open_files();
