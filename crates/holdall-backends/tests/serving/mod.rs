@@ -41,6 +41,7 @@ pub async fn serve_app(served: App, tls: Option<Tls>) -> (String, CancellationTo
             limits: served.limits,
             ending: served.ending.clone(),
             tls,
+            ..ServerOptions::default()
         };
         let ending = served.ending.clone();
         let server = Server::bind("127.0.0.1:0", options).await.unwrap();
