@@ -1,6 +1,6 @@
 //! What stands in URLs: names, and the parameters of the query string.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Path};
 use holdall_core::{CollectionName, Error, Key, Result};
 use http::request::Parts as RequestParts;
 
@@ -109,6 +109,21 @@ impl<S: Send + Sync> FromRequestParts<S> for PathPlace {
             CollectionName::new(decode(collection, false)?)?,
             Key::new(decode(key, false)?)?,
         ))
+    }
+}
+
+/// The id in a path.
+pub(crate) struct Id(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut RequestParts, state: &S) -> Result<Self, Failure> {
+        let id = Path::from_request_parts(parts, state).await;
+        let Path(id) = id.map_err(|error| {
+            Error::invalid("the id in the URL is not UTF-8 when it is decoded").because(error)
+        })?;
+        Ok(Self(id))
     }
 }
 

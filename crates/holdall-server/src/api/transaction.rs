@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use holdall_core::{
     CollectionName, Condition, Error, Key, NewBody, Put, Result, Timestamp, Transaction,
     TransactionOptions, Version,
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::content::Content;
 use super::item::Wanted;
-use super::params::Params;
+use super::params::{Id, Params};
 use super::{Api, item, put as puts};
 use crate::access::{Caller, Verb};
 use crate::openapi;
@@ -211,7 +211,7 @@ pub(super) async fn begin(
 pub(super) async fn get(
     State(api): State<Api>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     mut params: Params,
 ) -> Answer {
     let (collection, key) = (params.collection()?, params.key()?);
@@ -242,7 +242,7 @@ pub(super) async fn get(
 pub(super) async fn put(
     State(api): State<Api>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     mut params: Params,
     headers: HeaderMap,
     content: Content,
@@ -276,7 +276,7 @@ pub(super) async fn put(
 pub(super) async fn delete(
     State(api): State<Api>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     mut params: Params,
     headers: HeaderMap,
 ) -> Answer {
@@ -325,7 +325,7 @@ fn weight(key: &Key, put: &Put) -> u64 {
 pub(super) async fn query(
     State(api): State<Api>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     mut params: Params,
     content: Content,
 ) -> Answer {
@@ -375,7 +375,7 @@ pub(super) async fn query(
 pub(super) async fn commit(
     State(api): State<Api>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     params: Params,
 ) -> Answer {
     params.finish()?;
@@ -399,7 +399,7 @@ pub(super) async fn commit(
 pub(super) async fn rollback(
     State(api): State<Api>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     params: Params,
 ) -> Answer {
     params.finish()?;
