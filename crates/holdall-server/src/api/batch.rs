@@ -32,7 +32,7 @@ pub(super) async fn stage(
     params.finish()?;
     caller.may(Verb::Write, &collection)?;
     let backend = api.backend();
-    let staged = content
+    let (staged, _) = content
         .read_by(api.can().max_body, |stream| {
             backend.stage(&collection, stream)
         })

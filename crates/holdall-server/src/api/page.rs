@@ -16,6 +16,7 @@ use super::params::Params;
 use crate::Answer;
 use crate::access::{Caller, Verb};
 use crate::budget::Hold;
+use crate::kept::keep;
 use crate::openapi;
 
 /// Items of a page where nothing is said.
@@ -62,7 +63,9 @@ impl Page {
 
     fn end(mut self, next: Option<String>) -> Response {
         write_end(&mut self.text, next);
-        super::content(StatusCode::OK, names::LINES_TYPE, self.text.into())
+        let page = super::content(StatusCode::OK, names::LINES_TYPE, self.text.into());
+        // Whoever reads slowly has it in memory until the end.
+        keep(page, self.hold)
     }
 }
 

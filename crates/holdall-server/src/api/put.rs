@@ -39,7 +39,6 @@ pub(super) async fn read(
         None => Attrs::default(),
     };
     let max_doc = api.can().max_doc as u64;
-    let hold = api.budget().hold();
     let (doc, content) = match content.kind() {
         Some("application/json") => {
             let (text, hold) = content.bytes("doc", max_doc).await?;
@@ -96,7 +95,7 @@ pub(super) async fn read(
         refuse_early(api, collection, key, condition).await?;
         let max_body = api.can().max_body;
         let backend = api.backend();
-        let staged = content
+        let (staged, hold) = content
             .read_by(max_body, |stream| backend.stage(collection, stream))
             .await?;
         (NewBody::Staged(staged), hold)

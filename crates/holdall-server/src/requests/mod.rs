@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -17,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
 use self::content::{Progress, measured};
+use crate::kept::keep;
 use crate::{Failure, Limits};
 
 /// Puts the limits on requests around routes.
@@ -79,7 +79,7 @@ async fn guard(State(state): State<Arc<Bounds>>, request: Request, next: Next) -
     .await;
     match place {
         None => response,
-        Some(place) => response.map(|body| Body::new(Held { body, place })),
+        Some(place) => keep(response, place),
     }
 }
 
@@ -151,32 +151,5 @@ impl Unanswered {
             None => error,
         };
         Failure::with_status(error, StatusCode::GATEWAY_TIMEOUT)
-    }
-}
-
-/// A body that keeps a place until it is complete.
-struct Held {
-    body: Body,
-    #[allow(dead_code, reason = "it counts until it is dropped")]
-    place: OwnedSemaphorePermit,
-}
-
-impl http_body::Body for Held {
-    type Data = bytes::Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, axum::Error>>> {
-        std::pin::Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
     }
 }
