@@ -9,21 +9,15 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 /// A body that keeps something until it is complete, or given up.
-pub(crate) struct Kept<T> {
+struct Kept<T> {
     body: Body,
     #[allow(dead_code, reason = "it is there to be dropped")]
     kept: T,
 }
 
-impl<T> Kept<T> {
-    pub(crate) fn new(body: Body, kept: T) -> Self {
-        Self { body, kept }
-    }
-}
-
 /// An answer that keeps something until it is complete, or given up.
 pub(crate) fn keep<T: Unpin + Send + 'static>(response: Response, kept: T) -> Response {
-    response.map(|body| Body::new(Kept::new(body, kept)))
+    response.map(|body| Body::new(Kept { body, kept }))
 }
 
 impl<T: Unpin> http_body::Body for Kept<T> {

@@ -10,6 +10,7 @@
 
 mod wire;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wire::{is_problem, serve, within};
 
 /// Each is answered by a problem of 400 and the end of the connection, and no
@@ -286,5 +287,30 @@ async fn what_is_no_http2_behind_its_preface_ends_the_connection() {
         client.send([PREFACE, &rest].concat()).await;
         client.rest().await;
     }
+    server.is_well().await;
+}
+
+/// A bug: a client of HTTP/2 that opens no window for an answer, and answers
+/// pings, kept its request among those in flight for as long as it liked.
+#[tokio::test]
+async fn an_answer_over_http2_that_nobody_takes_is_ended() {
+    let server = serve(&[("write_time", "50ms"), ("max_requests", "1")]).await;
+    let mut client = server.connect().await;
+    let mut bytes = PREFACE.to_vec();
+    // SETTINGS_INITIAL_WINDOW_SIZE is 0.
+    bytes.extend(frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]));
+    bytes.extend(frame(1, 5, 1, &get_headers()));
+    client.send(bytes).await;
+    let ended = async {
+        let mut head = [0; 9];
+        while client.0.read_exact(&mut head).await.is_ok() {
+            let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+            client.0.read_exact(&mut payload).await.unwrap();
+            if (head[3], head[4]) == (6, 0) {
+                let _ = client.0.write_all(&frame(6, 1, 0, &payload)).await;
+            }
+        }
+    };
+    within(ended).await;
     server.is_well().await;
 }

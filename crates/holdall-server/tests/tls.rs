@@ -124,6 +124,20 @@ async fn requests_come_through_tls_and_clients_choose_what_is_spoken() {
     assert!(answer.ends_with("hello"), "{answer}");
 }
 
+/// A bug: a server that ended waited for whoever had begun no handshake.
+#[tokio::test]
+async fn a_handshake_that_does_not_come_keeps_no_server_from_ending() {
+    let authority = Authority::new();
+    authority.issue("server");
+    let tls = Tls::load(authority.files("server")).unwrap();
+    let server = serving(&tls, &[("head_time", "1h"), ("drain_time", "1h")]).await;
+    let mut silent = server.connect().await;
+    // One that came later was taken in, so this one was, too.
+    ask(&server, &authority, None, &[]).await.unwrap();
+    assert_eq!(server.end().await.given_up, 0);
+    assert_eq!(silent.rest().await, "");
+}
+
 #[tokio::test]
 async fn a_client_without_the_certificate_that_is_asked_for_gets_nothing() {
     let (authority, stranger) = (Authority::new(), Authority::new());

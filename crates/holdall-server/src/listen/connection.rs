@@ -80,7 +80,12 @@ impl Shared {
         let (stream, tls) = match (stream, &self.tls) {
             (Stream::Tcp(stream), Some(tls)) => {
                 let handshake = TlsAcceptor::from(tls.config()).accept(stream);
-                match timeout(self.limits.head_time, handshake).await {
+                let handshake = timeout(self.limits.head_time, handshake);
+                let handshake = tokio::select! {
+                    handshake = handshake => handshake,
+                    () = self.ending.cancelled() => return,
+                };
+                match handshake {
                     Ok(Ok(stream)) => (Stream::Tls(Box::new(stream)), true),
                     Ok(Err(error)) => {
                         tracing::debug!(?address, %error, "a TLS handshake failed");
@@ -108,7 +113,7 @@ impl Shared {
     }
 
     async fn drive(&self, stream: Stream, http2: bool, peer: Peer) {
-        let pulse = Pulse::new();
+        let pulse = Pulse::new(http2);
         let guard = Guard::new(stream, pulse.clone(), self.limits.max_head);
         let service = Service {
             app: self.app.clone(),
@@ -165,7 +170,7 @@ impl Shared {
                     (None, Some((at, _))) => at,
                     // With requests in flight nothing is due; what ends them may
                     // not wake this task, so it looks now and then.
-                    (_, _) => now + self.limits.idle_time,
+                    (_, _) => now + self.limits.idle_time.min(self.limits.write_time),
                 };
                 // It is set earlier at once, and later when it rings.
                 if at < clock.deadline() || clock.is_elapsed() {

@@ -27,6 +27,11 @@ struct Beat {
     scan: HeadScan,
     /// Since when what is to be written is not taken.
     stalled: Option<Instant>,
+    /// Answers whose next piece nobody asks for, and since when. HTTP/2 alone:
+    /// each of its answers has a window, beside the connection.
+    waiting: Vec<(u64, Instant)>,
+    /// How many answers there were.
+    answers: u64,
     /// A request's body was left where it was.
     unread: bool,
     /// The head took too long.
@@ -51,15 +56,17 @@ pub(super) struct Head {
 }
 
 impl Pulse {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(http2: bool) -> Self {
         Self(Arc::new(Mutex::new(Beat {
             requests: 0,
             served: false,
-            http2: false,
+            http2,
             quiet: Instant::now(),
             head: None,
             scan: HeadScan::default(),
             stalled: None,
+            waiting: Vec::new(),
+            answers: 0,
             unread: false,
             late: false,
         })))
@@ -67,11 +74,7 @@ impl Pulse {
 
     /// Bytes came, perhaps of a head. Answers how large it is so far.
     pub(super) fn read(&self, bytes: &[u8]) -> u64 {
-        const PREFACE: &[u8] = b"PRI * HTTP/2";
         let mut beat = self.0.lock();
-        if !beat.served && beat.head.is_none() && bytes.starts_with(PREFACE) {
-            beat.http2 = true;
-        }
         if beat.http2 || beat.requests > 0 {
             return 0;
         }
@@ -99,6 +102,24 @@ impl Pulse {
         Head {
             length: std::mem::take(&mut beat.scan).has_length(),
         }
+    }
+
+    /// An answer begins. Says its number, if it is to tell how it gets on.
+    pub(super) fn answer(&self) -> Option<u64> {
+        let mut beat = self.0.lock();
+        beat.answers += 1;
+        beat.http2.then_some(beat.answers)
+    }
+
+    /// A piece of an answer was handed out, or its head.
+    pub(super) fn handed(&self, answer: u64) {
+        self.0.lock().waiting.push((answer, Instant::now()));
+    }
+
+    /// The next piece of an answer is asked for, or none any more.
+    pub(super) fn asked(&self, answer: u64) {
+        let mut beat = self.0.lock();
+        beat.waiting.retain(|(own, _)| *own != answer);
     }
 
     /// Its answer is complete, or given up.
@@ -148,8 +169,10 @@ impl Pulse {
     /// What is due next, and when; nothing while requests are worked on.
     pub(super) fn next(&self, limits: &Limits) -> Option<(Instant, Due)> {
         let beat = self.0.lock();
-        let write = beat
-            .stalled
+        let waiting = beat.waiting.iter().map(|(_, since)| *since);
+        let write = waiting
+            .chain(beat.stalled)
+            .min()
             .map(|since| (since + limits.write_time, Due::Write));
         let read = if beat.requests > 0 {
             None

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::Router;
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::routing::future::RouteFuture;
 use bytes::Bytes;
@@ -19,7 +20,6 @@ use tower::Service as _;
 
 use super::pulse::{Head, Pulse};
 use crate::Failure;
-use crate::kept::Kept;
 
 /// Who is at the other end of a connection; an extension of each request.
 #[derive(Clone, Debug)]
@@ -127,11 +127,8 @@ fn check(request: &Request<Incoming>, head: &Head, max_headers: usize) -> Result
     Ok(())
 }
 
-/// The content of an answer.
-type Answered = Kept<Option<Flight>>;
-
 /// Keeps a request counted until its answer is complete or given up.
-pub(super) struct Flight(Pulse);
+struct Flight(Pulse);
 
 impl Drop for Flight {
     fn drop(&mut self) {
@@ -174,7 +171,7 @@ impl Future for Serving {
             response.headers_mut().insert(header::CONNECTION, close);
         }
         let flight = this.flight.take();
-        Poll::Ready(Ok(response.map(|body| Kept::new(body, flight))))
+        Poll::Ready(Ok(response.map(|body| Answered::new(body, flight))))
     }
 }
 
@@ -209,5 +206,94 @@ impl http_body::Body for Asked {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+/// The content of an answer.
+pub(super) struct Answered {
+    body: Body,
+    flight: Option<Flight>,
+    /// What tells how it gets on.
+    number: Option<u64>,
+    /// What is left of a large piece.
+    rest: Bytes,
+}
+
+/// HTTP/2 holds a piece until there is room for all of it, so none is larger.
+const PIECE: usize = 64 * 1024;
+
+impl Answered {
+    fn new(body: Body, flight: Option<Flight>) -> Self {
+        let answered = Self {
+            number: flight.as_ref().and_then(|flight| flight.0.answer()),
+            body,
+            flight,
+            rest: Bytes::new(),
+        };
+        answered.handed();
+        answered
+    }
+
+    fn handed(&self) {
+        if let (Some(flight), Some(number)) = (&self.flight, self.number) {
+            flight.0.handed(number);
+        }
+    }
+
+    fn asked(&self) {
+        if let (Some(flight), Some(number)) = (&self.flight, self.number) {
+            flight.0.asked(number);
+        }
+    }
+}
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        self.asked();
+    }
+}
+
+impl http_body::Body for Answered {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        this.asked();
+        if this.rest.is_empty() {
+            match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => this.rest = data,
+                    Err(frame) => return Poll::Ready(Some(Ok(frame))),
+                },
+                end => return Poll::Ready(end),
+            }
+        }
+        let most = if this.number.is_some() {
+            PIECE
+        } else {
+            usize::MAX
+        };
+        let piece = this.rest.split_to(most.min(this.rest.len()));
+        this.handed();
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.rest.len() as u64;
+        let inner = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower() + rest);
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
     }
 }
