@@ -747,3 +747,24 @@ async fn a_stream_of_many_pages_is_that_of_the_reference() {
         store.define(&items, &indexes).await.unwrap();
     }
 }
+
+/// A bug: the groups of a count had a number as their limit, whatever the size
+/// of their values.
+#[tokio::test]
+async fn a_count_holds_so_many_bytes_of_values_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("db")).await;
+    let (collection, filled) = (name("c"), "x".repeat(1_000_000));
+    for number in 0..70 {
+        let put = doc(json!({"a": format!("{number}{filled}")}));
+        let key = key(&format!("{number:02}"));
+        let put = store.put(&collection, &key, Condition::Any, put);
+        put.await.unwrap();
+    }
+    let path = "a".parse().unwrap();
+    let few = Filter::parse(r#"{"$key":{"$lt":"60"}}"#).unwrap();
+    let groups = store.count_by(&collection, &few, &path).await.unwrap();
+    assert_eq!(groups.len(), 60);
+    let all = store.count_by(&collection, &Filter::all(), &path).await;
+    assert_eq!(all.unwrap_err().kind(), ErrorKind::TooLarge);
+}

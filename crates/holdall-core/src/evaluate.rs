@@ -237,7 +237,7 @@ pub(crate) async fn count(filter: &Filter, scan: impl FnOnce(Scan) -> ItemStream
 /// of the values.
 ///
 /// # Errors
-/// `TooLarge` beyond 100,000 groups; else what the scan fails with.
+/// `TooLarge` beyond 100,000 groups, and values of 64 MiB; else what the scan fails with.
 pub(crate) async fn count_by(
     filter: &Filter,
     path: &Path,
@@ -250,6 +250,7 @@ pub(crate) async fn count_by(
         body: false,
     }));
     let mut groups: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+    let mut bytes = 0;
     while let Some(item) = items.next().await {
         let item = item?;
         let doc = if reads_doc {
@@ -265,10 +266,14 @@ pub(crate) async fn count_by(
         if !filter.matches(&subject) {
             continue;
         }
-        *groups
-            .entry(sort_key_or_missing(subject.at(path).as_deref()))
-            .or_default() += 1;
-        if groups.len() > MAX_GROUPS {
+        let value = sort_key_or_missing(subject.at(path).as_deref());
+        let size = value.len();
+        let count = groups.entry(value).or_default();
+        if *count == 0 {
+            bytes += size;
+        }
+        *count += 1;
+        if groups.len() > MAX_GROUPS || bytes > MAX_SORT_BYTES {
             return Err(too_many_groups());
         }
     }
@@ -286,6 +291,7 @@ pub(crate) async fn count_by(
 /// The error of a grouped count with too many groups.
 pub fn too_many_groups() -> Error {
     Error::too_large(format!(
-        "the items fall into more than {MAX_GROUPS} groups; count by a path with fewer values, or filter"
+        "the items fall into more than {MAX_GROUPS} groups, or their values have more than \
+         {MAX_SORT_BYTES} bytes; count by a path with fewer values, or filter"
     ))
 }

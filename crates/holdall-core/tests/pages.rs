@@ -156,6 +156,7 @@ fn limits_are_those_of_the_page() {
             format!("{} MiB", MAX_SORT_BYTES >> 20),
         ),
         ("groups of `count_by`", format!("{},000", MAX_GROUPS / 1000)),
+        ("their values", format!("{} MiB", MAX_SORT_BYTES >> 20)),
         (
             "tests of a filter, each value of `$in` and `$nin` counted",
             format!("{},000", MAX_FILTER_TESTS / 1000),

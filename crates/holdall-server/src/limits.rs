@@ -1,5 +1,6 @@
 //! What a server takes, and for how long.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use holdall_core::{Error, Result};
@@ -105,6 +106,8 @@ impl Default for Limits {
 enum Slot<'a> {
     /// Bytes, from so many on.
     Bytes(&'a mut u64, u64),
+    /// Bytes of a page.
+    Page(&'a mut u64),
     Count(&'a mut usize),
     Rate(&'a mut u64),
     Time(&'a mut Duration),
@@ -121,7 +124,7 @@ const TABLE: [(&str, Access); 23] = [
     ("max_headers", |l| Slot::Count(&mut l.max_headers)),
     ("max_doc", |l| Slot::Bytes(&mut l.max_doc, 2)),
     ("max_page", |l| Slot::Count(&mut l.max_page)),
-    ("max_page_bytes", |l| Slot::Bytes(&mut l.max_page_bytes, 1)),
+    ("max_page_bytes", |l| Slot::Page(&mut l.max_page_bytes)),
     ("max_batch", |l| Slot::Bytes(&mut l.max_batch, 1)),
     ("max_batch_ops", |l| Slot::Count(&mut l.max_batch_ops)),
     ("max_buffered", |l| Slot::Bytes(&mut l.max_buffered, 1)),
@@ -149,6 +152,10 @@ const MOST: u64 = 10_000_000;
 /// The most bytes of anything: 1 PiB.
 const MOST_BYTES: u64 = 1024 * 1024 * GIB;
 
+/// The most bytes of a page: the backend `http:` takes that, with the largest
+/// item behind it, and no more.
+const MOST_PAGE: u64 = 16 * MIB;
+
 /// The longest time.
 const MOST_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -173,7 +180,8 @@ impl Limits {
             )));
         };
         match access(self) {
-            Slot::Bytes(slot, least) => *slot = bytes(name, value, least)?,
+            Slot::Bytes(slot, least) => *slot = bytes(name, value, least..=MOST_BYTES)?,
+            Slot::Page(slot) => *slot = bytes(name, value, 1..=MOST_PAGE)?,
             Slot::Count(slot) => {
                 *slot = usize::try_from(count(name, value)?)
                     .map_err(|_| misfit(name, value, "a smaller number"))?;
@@ -189,7 +197,7 @@ impl Limits {
         let mut limits = *self;
         TABLE.iter().map(move |(name, access)| {
             let value = match access(&mut limits) {
-                Slot::Bytes(slot, _) => show_bytes(*slot),
+                Slot::Bytes(slot, _) | Slot::Page(slot) => show_bytes(*slot),
                 Slot::Count(slot) => slot.to_string(),
                 Slot::Rate(slot) => slot.to_string(),
                 Slot::Time(slot) => show_time(*slot),
@@ -208,7 +216,7 @@ fn count(name: &str, value: &str) -> Result<u64> {
     number.ok_or_else(|| misfit(name, value, &format!("a number from 1 to {MOST}")))
 }
 
-fn bytes(name: &str, value: &str, least: u64) -> Result<u64> {
+fn bytes(name: &str, value: &str, within: RangeInclusive<u64>) -> Result<u64> {
     let (number, unit) = split(value);
     let unit = match unit {
         "" | "B" => Some(1),
@@ -220,11 +228,12 @@ fn bytes(name: &str, value: &str, least: u64) -> Result<u64> {
     digits(number)
         .zip(unit)
         .and_then(|(number, unit)| number.checked_mul(unit))
-        .filter(|bytes| (least..=MOST_BYTES).contains(bytes))
+        .filter(|bytes| within.contains(bytes))
         .ok_or_else(|| {
             let wanted = format!(
-                "a size of at least {}, like 65536, 64KiB, 16MiB or 1GiB",
-                show_bytes(least)
+                "a size from {} to {}, like 65536, 64KiB, 16MiB or 1GiB",
+                show_bytes(*within.start()),
+                show_bytes(*within.end())
             );
             misfit(name, value, &wanted)
         })
@@ -346,6 +355,8 @@ mod tests {
             ("max_body", "1.5GiB"),
             ("max_body", "99999999999GiB"),
             ("max_head", "8191"),
+            // A bug: the backend `http:` refused pages that were so large.
+            ("max_page_bytes", "16777217"),
             ("max_headers", "0"),
             ("max_headers", "many"),
             ("max_requests", "10000001"),
@@ -359,6 +370,7 @@ mod tests {
             assert!(error.to_string().contains(name), "{error}");
         }
         limits.set("max_head", "8192").unwrap();
+        limits.set("max_page_bytes", "16MiB").unwrap();
         limits.set("head_time", "24h").unwrap();
         let error = limits.set("max_heads", "1").unwrap_err().to_string();
         assert!(

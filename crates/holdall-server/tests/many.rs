@@ -15,7 +15,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use common::{Asked, request};
 use data_encoding::BASE64;
-use holdall_core::{Env, json};
+use holdall_core::{BackendExt, Condition, Doc, Env, Put, json};
 use holdall_server::Limits;
 use serde_json::Value;
 
@@ -591,4 +591,26 @@ async fn a_doc_counts_until_the_body_behind_it_is_here() {
     let (put, doc) = tokio::join!(putting, others);
     put.is(201);
     server.json("PUT /v1/items/c/b", doc).await.is(201);
+}
+
+/// A bug: the groups of a count had a number as their limit, whatever the size
+/// of their values.
+#[tokio::test]
+async fn a_count_holds_so_many_bytes_of_values_and_no_more() {
+    let server = Asked::new();
+    let collection = "c".parse().unwrap();
+    let filled = "x".repeat(1_000_000);
+    for number in 0..70 {
+        let doc = Doc::parse(format!(r#"{{"a":"{number}{filled}"}}"#)).unwrap();
+        let key = format!("{number:02}").parse().unwrap();
+        let put = Put::doc(doc);
+        let put = server.store.put(&collection, &key, Condition::Any, put);
+        put.await.unwrap();
+    }
+    let count = "POST /v1/count?collection=c";
+    let few = json!({"by": "a", "filter": {"$key": {"$lt": "60"}}});
+    let groups = server.json(count, few).await.is(200).json();
+    assert_eq!(groups["groups"].as_array().unwrap().len(), 60);
+    let all = json!({"by": "a"});
+    server.json(count, all).await.is_problem(413, "too_large");
 }

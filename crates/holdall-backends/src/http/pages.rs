@@ -20,8 +20,8 @@ use super::transport::{Answer, Call};
 /// ones are larger.
 const FIRST_PAGE: u64 = 100;
 
-/// The most bytes of a page: four times what a server puts into one, and the
-/// largest item.
+/// The most bytes of a page: the most that a server can be told to put into
+/// one, and the largest item.
 const MAX_PAGE_BYTES: usize = 20 * 1024 * 1024;
 
 /// The most bytes of a line: a doc, a small body in base64, attrs, and a key

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use holdall_core::{
-    CollectionName, EntryField, Filter, Group, MAX_GROUPS, Path, Result, Value, too_many_groups,
-    value_of_sort_key,
+    CollectionName, EntryField, Filter, Group, MAX_GROUPS, MAX_SORT_BYTES, Path, Result, Value,
+    too_many_groups, value_of_sort_key,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params_from_iter};
@@ -83,14 +83,19 @@ fn groups(
         MAX_GROUPS + 1
     );
     let mut groups = Vec::new();
+    let mut bytes = 0;
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params_from_iter(condition.values))?;
     while let Some(row) = rows.next()? {
-        if groups.len() == MAX_GROUPS {
+        let value = row.get_ref(0)?;
+        if let ValueRef::Text(text) | ValueRef::Blob(text) = value {
+            bytes += text.len();
+        }
+        if groups.len() == MAX_GROUPS || bytes > MAX_SORT_BYTES {
             return Err(too_many_groups().into());
         }
         groups.push(Group {
-            value: group_value(path, row.get_ref(0)?)?,
+            value: group_value(path, value)?,
             count: row.get(1)?,
         });
     }
