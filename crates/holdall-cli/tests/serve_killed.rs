@@ -153,7 +153,7 @@ async fn write(store: &DynBackend, items: &CollectionName, writer: usize, number
     let key = Key::new(format!("{writer}/{number}")).unwrap();
     let mut put = Put::bytes(format!("the body of {number}"));
     let mut failed = None;
-    if number % 8 == 0 {
+    if number.is_multiple_of(8) {
         match store
             .stage(items, holdall::byte_stream(vec![7; 100_000]))
             .await
@@ -166,7 +166,7 @@ async fn write(store: &DynBackend, items: &CollectionName, writer: usize, number
         Some(error) => Err(error),
         None => {
             let mut batch = Batch::with_id(id).put(items, &key, Condition::Absent, put);
-            if number % 2 == 0 {
+            if number.is_multiple_of(2) {
                 let other = Key::new(format!("{writer}/last")).unwrap();
                 batch = batch.put(items, &other, Condition::Any, Put::default());
             }

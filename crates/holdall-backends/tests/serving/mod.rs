@@ -40,6 +40,7 @@ pub async fn serve_app(served: App, tls: Option<Tls>) -> (String, CancellationTo
         let options = ServerOptions {
             limits: served.limits,
             ending: served.ending.clone(),
+            metrics: served.metrics.clone(),
             tls,
             ..ServerOptions::default()
         };
