@@ -42,7 +42,6 @@ pub async fn serve_app(served: App, tls: Option<Tls>) -> (String, CancellationTo
             ending: served.ending.clone(),
             metrics: served.metrics.clone(),
             tls,
-            ..ServerOptions::default()
         };
         let ending = served.ending.clone();
         let server = Server::bind("127.0.0.1:0", options).await.unwrap();
