@@ -249,6 +249,17 @@ async fn reads_are_whole_or_errors_wherever_their_connection_breaks() {
     assert!(proxy.broken() > 200, "only {} broke", proxy.broken());
 }
 
+/// Waits until something holds; what never does fails.
+async fn until(holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let patience = Duration::from_secs(30);
+    tokio::time::timeout(patience, waiting).await.unwrap();
+}
+
 fn pattern(size: usize) -> Bytes {
     (0..size)
         .map(|at| (at * at % 251) as u8)
@@ -453,4 +464,36 @@ async fn calls_beyond_the_connections_wait_for_their_turn() {
         "{}",
         proxy.most_open()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_lets_connections_go_and_ends_what_would_last() {
+    let (_, proxy, client) = all().await;
+    let mut changes = client.watch(None, WatchFrom::Now).await.unwrap();
+    let bytes = pattern(3_000_000);
+    let put = Put::bytes(bytes);
+    client.put(&items(), &key("a"), ANY, put).await.unwrap();
+    changes.next().await.unwrap().unwrap();
+    let read = GetOptions::default();
+    let item = client.get(&items(), &key("a"), read).await.unwrap();
+    let mut body = item.unwrap().into_body().unwrap().into_stream();
+    body.next().await.unwrap().unwrap();
+    // A body whose source has nothing for now.
+    let staging = {
+        let client = client.clone();
+        let pieces = stream::once(async { Ok(Bytes::from_static(b"x")) });
+        let pieces = pieces.chain(stream::pending()).boxed();
+        tokio::spawn(async move { client.stage(&items(), pieces).await })
+    };
+    until(|| proxy.open() >= 3).await;
+    client.close().await.unwrap();
+    for error in [
+        changes.next().await.unwrap().map(drop).unwrap_err(),
+        body.next().await.unwrap().map(drop).unwrap_err(),
+        staging.await.unwrap().map(drop).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+    }
+    drop((changes, body));
+    until(|| proxy.open() == 0).await;
 }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand, ValueHint};
-use holdall::{ByteRange, CollectionName, Key, Version, WatchCursor};
+use holdall::{ByteRange, CollectionName, Key, Timestamp, Version, WatchCursor};
+use holdall_server::access::{Pattern, TokenId, Verb};
 
 use crate::exit::CODES;
 
@@ -70,6 +71,7 @@ pub(crate) enum Command {
     Drop(Drop),
     Watch(Watch),
     Serve(Serve),
+    Token(Token),
     Conformance(Conformance),
     Bench(Bench),
     /// Prints completions for a shell
@@ -348,6 +350,75 @@ pub(crate) struct Serve {
     /// What is logged on stderr: off, error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log: Option<String>,
+}
+
+/// Makes, lists and revokes the tokens of a server
+///
+/// A server that is started where there are tokens asks for one with each
+/// request. They are kept as hashes, in a store of their own: that of --tokens,
+/// else of HOLDALL_TOKENS, else of [server] in holdall.toml, else
+/// sqlite:holdall-tokens.db.
+#[derive(Group)]
+#[command(after_help = "\
+Examples:
+  holdall token create --name reporter --verbs read --collections 'books,logs/*'
+  holdall token list
+  holdall token revoke 0123456789abcdef")]
+pub(crate) struct Token {
+    /// The store of the tokens
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) tokens: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: TokenCommand,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum TokenCommand {
+    Create(CreateToken),
+    /// Lists the tokens, without their secrets
+    List,
+    /// Revokes a token, for good; servers know it within a second
+    Revoke {
+        /// The 16 characters behind hld_
+        id: TokenId,
+    },
+}
+
+/// Makes a token, and prints it: it is not shown again
+///
+/// Verbs are read, write, watch, admin (indexes and drops) and metrics. In the
+/// names of collections, * stands for any characters.
+#[derive(Group)]
+#[command(after_help = "\
+Examples:
+  holdall token create --name shop --verbs read,write,watch --collections 'books,logs/*'
+  holdall token create --name prometheus --verbs metrics
+  holdall token create --name guest --verbs read --collections '*' --expires 90d > guest.token")]
+pub(crate) struct CreateToken {
+    /// What it is for
+    #[arg(long)]
+    pub(crate) name: String,
+    /// What it allows
+    #[arg(
+        long,
+        value_name = "VERB[,VERB…]",
+        required = true,
+        value_delimiter = ','
+    )]
+    pub(crate) verbs: Vec<Verb>,
+    /// Which collections it reaches; * in the place of a comma in a name
+    #[arg(long, value_name = "PATTERN[,PATTERN…]", value_delimiter = ',')]
+    pub(crate) collections: Vec<Pattern>,
+    /// When it ends: 90d, 12h, or a time like 2027-01-31T00:00:00Z; never if it is left out
+    #[arg(long, value_name = "TIME", value_parser = crate::commands::expiry)]
+    pub(crate) expires: Option<Expiry>,
+}
+
+/// When a token ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expiry {
+    After(std::time::Duration),
+    At(Timestamp),
 }
 
 /// Shows whether a store keeps the promises of the contract

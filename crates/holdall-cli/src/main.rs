@@ -13,6 +13,7 @@ mod output;
 mod progress;
 mod store;
 mod table;
+mod tokens;
 
 use std::process::ExitCode;
 

@@ -118,6 +118,19 @@ impl Chosen {
         }
     }
 
+    /// How its backend is opened; `None` where nothing says which it is.
+    pub(crate) fn settings(&self) -> Result<Option<Settings>, Failure> {
+        let (config, name) = match &self.which {
+            Which::Url(settings) => return Ok(Some(settings.clone())),
+            Which::Named(config, name) => (config, name.as_str()),
+            Which::Default(config) => match config.default_name() {
+                Some(name) => (config, name),
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(of_config(config, name)?.0))
+    }
+
     async fn open(self, access: Access) -> Result<Store, Failure> {
         match self.which {
             Which::Url(settings) => open_url(settings, access).await,
@@ -207,8 +220,10 @@ pub(crate) fn read_config() -> Result<Option<Config>, Failure> {
     file.take(MAX_CONFIG + 1)
         .read_to_string(&mut text)
         .map_err(|error| Failure::file("read", path, error))?;
-    let config = Config::parse(&text).map_err(|error| {
-        Error::new(error.kind(), error.retry(), format!("in {CONFIG}")).because(error)
-    })?;
-    Ok(Some(config))
+    Ok(Some(Config::parse(&text).map_err(in_config)?))
+}
+
+/// Says that it stands in `holdall.toml`.
+pub(crate) fn in_config(error: Error) -> Error {
+    Error::new(error.kind(), error.retry(), format!("in {CONFIG}")).because(error)
 }

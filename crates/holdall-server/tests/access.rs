@@ -143,10 +143,11 @@ const CALLS: &[Row] = &[
     Row("GET /v1/capabilities", "", Token, 200),
     Row("GET /health", "", Nothing, 200),
     Row("GET /ready", "", Nothing, 200),
-    Row("GET /", "", Nothing, 308),
+    Row("GET /openapi.json", "", Nothing, 200),
     Row("GET /docs", "", Nothing, 200),
     Row("GET /docs/style.css", "", Nothing, 200),
-    Row("GET /openapi.json", "", Nothing, 200),
+    Row("GET /docs/absent", "", Nothing, 404),
+    Row("GET /", "", Nothing, 308),
     Row("GET /metrics", "", Any(Metrics), 200),
     // What is not there is nobody's business without a token either.
     Row("GET /v1/nothing", "", Token, 404),
@@ -388,6 +389,32 @@ async fn every_call_needs_the_token_that_it_needs() {
         }
         let told = server.ask(&own, &bearer(&exact), body).await;
         assert_eq!(told.status.as_u16(), *status, "{line} {}", told.text());
+    }
+}
+
+/// A call that is added to the server must be added to the table.
+#[tokio::test]
+async fn the_table_has_every_call_that_the_server_describes() {
+    let server = Server::with(|_| Access::open()).await;
+    let document = server.ask("GET /openapi.json", "", "").await.is(200).json();
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.len() > 15);
+    for (template, calls) in paths {
+        for (method, call) in calls.as_object().unwrap() {
+            if !call.is_object() {
+                continue;
+            }
+            let has = |Row(line, ..): &Row| {
+                let line = line.replace("TX", "/v1/transactions/0");
+                let (own, path) = line.lines().next().unwrap().split_once(' ').unwrap();
+                let path = path.split('?').next().unwrap();
+                let segments = template.split('/').zip(path.split('/'));
+                own.eq_ignore_ascii_case(method)
+                    && template.split('/').count() == path.split('/').count()
+                    && { segments }.all(|(own, found)| own == found || own.starts_with('{'))
+            };
+            assert!(CALLS.iter().any(has), "{method} {template}");
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod batch;
 mod capabilities;
 mod change;
 mod entry;
+mod events;
 mod index;
 mod line;
 pub mod names;
@@ -23,6 +24,7 @@ pub use batch::{
 pub use capabilities::{BatchLimitsShape, CapabilitiesShape};
 pub use change::{ChangeShape, Event};
 pub use entry::{EntryShape, etag, read_entry, read_etag, write_entry};
+pub use events::{Block, Events};
 pub use index::{IndexShape, Indexes};
 pub use line::{End, Line, MAX_INLINE_BODY, write_absent, write_end, write_item};
 pub use problem::{Problem, kind_of_status, status_of};

@@ -20,6 +20,7 @@ mod order;
 mod path;
 mod strict;
 mod url;
+mod wire;
 
 pub use config::config;
 pub use cursor::cursor;
@@ -29,6 +30,7 @@ pub use key::key;
 pub use order::order;
 pub use path::path;
 pub use url::url;
+pub use wire::wire;
 
 /// A target: any bytes in, whether they were accepted out.
 pub type Target = fn(&[u8]) -> bool;
@@ -43,6 +45,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("order", order),
     ("path", path),
     ("url", url),
+    ("wire", wire),
 ];
 
 fn text(data: &[u8]) -> Option<&str> {

@@ -8,6 +8,25 @@
 //! - A read is whole, or an error: lengths, digests and last lines are checked.
 //! - An item is absent only if the server says so of this very item.
 //! - Large bodies and watches go on by themselves when a connection breaks off.
+//!
+//! ```
+//! use holdall_backends::http::{HttpBackend, HttpOptions};
+//! use holdall_core::{Backend, BackendExt, Condition, MemoryBackend, Put};
+//! # use holdall_server::{App, Server, ServerOptions, app};
+//! # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+//! # runtime.block_on(async {
+//! # let server = Server::bind("127.0.0.1:0", ServerOptions::default()).await?;
+//! # let url = server.url();
+//! # tokio::spawn(server.serve(app(App::new(MemoryBackend::new())), std::future::pending()));
+//! // As `holdall serve` says it: http://127.0.0.1:4520
+//! let store = HttpBackend::open(HttpOptions::new(url)).await?;
+//! let (notes, key) = ("notes".parse()?, "hello".parse()?);
+//! let entry = store.put(&notes, &key, Condition::Absent, Put::bytes("hi")).await?;
+//! assert_eq!(store.head(&notes, &key).await?, Some(entry));
+//! store.close().await?;
+//! # Ok::<(), holdall_core::Error>(())
+//! # }).unwrap();
+//! ```
 
 mod address;
 mod body;
@@ -18,7 +37,6 @@ mod item;
 mod measure;
 mod options;
 mod pages;
-mod sse;
 mod tls;
 mod transport;
 mod upload;
@@ -288,6 +306,7 @@ impl Backend for HttpBackend {
     /// `Closed`. The store itself goes on.
     async fn close(&self) -> Result<()> {
         self.shared.gate.close().await;
+        self.shared.transport.close();
         Ok(())
     }
 }

@@ -11,11 +11,13 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use parking_lot::RwLock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::address::{Address, Parameters};
 use super::connect::Connector;
 use super::failure::{self, Unanswered};
+use super::gate::closed_by_us;
 use super::upload::Upload;
 use super::{HttpOptions, tls};
 
@@ -82,12 +84,25 @@ impl Call {
 pub(super) struct Transport {
     pub(super) address: Address,
     pub(super) timeout: Duration,
+    /// None once they were let go.
+    clients: RwLock<Option<Arc<Clients>>>,
+    authorization: Option<HeaderValue>,
+    turns: Arc<Semaphore>,
+}
+
+struct Clients {
     pooled: Client<Connector, Upload>,
     /// Keeps no connections: what went wrong on one that was kept is tried
     /// again on one that is new.
     fresh: Client<Connector, Upload>,
-    authorization: Option<HeaderValue>,
-    turns: Arc<Semaphore>,
+}
+
+/// Which connection a request takes.
+#[derive(Clone, Copy)]
+enum On {
+    /// One that was kept, or a new one.
+    Any,
+    New,
 }
 
 impl Transport {
@@ -141,8 +156,10 @@ impl Transport {
         Ok(Self {
             address,
             timeout: options.timeout,
-            pooled: client(options.connections as usize),
-            fresh: client(0),
+            clients: RwLock::new(Some(Arc::new(Clients {
+                pooled: client(options.connections as usize),
+                fresh: client(0),
+            }))),
             authorization,
             turns: Arc::new(Semaphore::new(options.connections as usize)),
         })
@@ -151,23 +168,19 @@ impl Transport {
     /// Sends a request on a connection that was kept, or a new one, and waits
     /// for the start of the answer, whatever it says.
     pub(super) async fn send(&self, call: &Call) -> Result<Answer, Unanswered> {
-        self.take_turn(call, &self.pooled).await
+        self.take_turn(call, On::Any).await
     }
 
     /// The same on a new connection.
     pub(super) async fn send_afresh(&self, call: &Call) -> Result<Answer, Unanswered> {
-        self.take_turn(call, &self.fresh).await
+        self.take_turn(call, On::New).await
     }
 
-    async fn take_turn(
-        &self,
-        call: &Call,
-        client: &Client<Connector, Upload>,
-    ) -> Result<Answer, Unanswered> {
+    async fn take_turn(&self, call: &Call, on: On) -> Result<Answer, Unanswered> {
         // The semaphore is never closed.
         let turn = self.turns.clone().acquire_owned().await.ok();
         let upload = Upload::pieces(call.content.clone());
-        let mut answer = self.start(call, upload, client).await?;
+        let mut answer = self.start(call, upload, on).await?;
         answer.turn = turn;
         Ok(answer)
     }
@@ -179,25 +192,24 @@ impl Transport {
         call: &Call,
         content: ByteStream,
     ) -> Result<Answer, Unanswered> {
-        self.start(call, Upload::stream(content), &self.pooled)
-            .await
+        self.start(call, Upload::stream(content), On::Any).await
     }
 
     /// Sends a request whose answer lasts, so it waits for no turn.
     pub(super) async fn send_lasting(&self, call: &Call) -> Result<Answer, Unanswered> {
         let upload = Upload::pieces(call.content.clone());
-        self.start(call, upload, &self.fresh).await
+        self.start(call, upload, On::New).await
     }
 
-    async fn start(
-        &self,
-        call: &Call,
-        upload: Upload,
-        client: &Client<Connector, Upload>,
-    ) -> Result<Answer, Unanswered> {
+    async fn start(&self, call: &Call, upload: Upload, on: On) -> Result<Answer, Unanswered> {
         let progress = upload.progress();
         let request = self.request(call, upload).map_err(Unanswered::unsent)?;
-        let mut response = client.request(request);
+        let clients = self.clients.read().clone();
+        let clients = clients.ok_or_else(|| Unanswered::unsent(closed_by_us()))?;
+        let mut response = match on {
+            On::Any => clients.pooled.request(request),
+            On::New => clients.fresh.request(request),
+        };
         let response = loop {
             let deadline = progress.deadline(self.timeout);
             match tokio::time::timeout_at(deadline, &mut response).await {
@@ -220,6 +232,12 @@ impl Transport {
             timeout: self.timeout,
             turn: None,
         })
+    }
+
+    /// Lets the connections go that nobody uses; the others end with what is
+    /// on them.
+    pub(super) fn close(&self) {
+        *self.clients.write() = None;
     }
 
     fn request(&self, call: &Call, upload: Upload) -> Result<Request<Upload>> {

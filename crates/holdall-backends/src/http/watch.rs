@@ -9,13 +9,12 @@ use futures_util::{StreamExt, stream};
 use holdall_core::{
     Change, ChangeStream, CollectionName, Error, ErrorKind, Result, Retry, WatchCursor, WatchFrom,
 };
-use holdall_wire::Event;
+use holdall_wire::{Block, Event, Events};
 use http::{HeaderName, HeaderValue, header};
 
 use super::Shared;
 use super::failure::garbled;
 use super::gate::closed_by_us;
-use super::sse::{Block, Parser};
 use super::transport::{Answer, Call};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -85,7 +84,14 @@ struct Watching {
 /// A connection on which changes come.
 struct Line {
     answer: Answer,
-    parser: Parser,
+    events: Events,
+}
+
+impl Line {
+    fn feed(&mut self, piece: &[u8], blocks: &mut Vec<Block>) -> Result<()> {
+        let fed = self.events.feed(piece, blocks);
+        fed.map_err(|error| garbled("what are no events").because(error))
+    }
 }
 
 impl Watching {
@@ -113,7 +119,7 @@ impl Watching {
         };
         let mut blocks = Vec::new();
         match line.answer.next_within(SILENCE).await {
-            Ok(Some(piece)) => line.parser.feed(&piece, &mut blocks)?,
+            Ok(Some(piece)) => line.feed(&piece, &mut blocks)?,
             // It broke off, or was ended.
             Ok(None) | Err(_) => self.line = None,
         }
@@ -161,13 +167,13 @@ impl Watching {
         }
         let mut line = Line {
             answer,
-            parser: Parser::default(),
+            events: Events::default(),
         };
         let mut blocks = Vec::new();
         while blocks.is_empty() {
             let piece = line.answer.next().await.map_err(|lost| lost.error)?;
             let piece = piece.ok_or_else(|| super::failure::Unanswered::cut().error)?;
-            line.parser.feed(&piece, &mut blocks)?;
+            line.feed(&piece, &mut blocks)?;
         }
         self.line = Some(line);
         self.take(blocks)

@@ -108,6 +108,11 @@ impl Proxy {
         self.state.most_open.load(Ordering::SeqCst)
     }
 
+    /// Connections that are open now.
+    pub fn open(&self) -> usize {
+        self.state.open.load(Ordering::SeqCst)
+    }
+
     /// Connections that a fault has ended.
     pub fn broken(&self) -> usize {
         self.state.broken.load(Ordering::SeqCst)

@@ -40,7 +40,9 @@ pub async fn serve_app(served: App, tls: Option<Tls>) -> (String, CancellationTo
         let options = ServerOptions {
             limits: served.limits,
             ending: served.ending.clone(),
+            metrics: served.metrics.clone(),
             tls,
+            ..ServerOptions::default()
         };
         let ending = served.ending.clone();
         let server = Server::bind("127.0.0.1:0", options).await.unwrap();

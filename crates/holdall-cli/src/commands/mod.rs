@@ -9,9 +9,11 @@ mod item;
 mod manual;
 mod schema;
 mod serve;
+mod token;
 mod watch;
 
 pub(crate) use self::conformance::serve as serve_suite;
+pub(crate) use self::token::expiry;
 use crate::args::{Args, Command};
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
@@ -25,6 +27,7 @@ pub(crate) async fn run(args: Args, interrupt: Interrupt) -> Result<(), Failure>
     let result = match args.command {
         Command::Conformance(wanted) => conformance::run(&mut output, wanted).await,
         Command::Bench(wanted) => bench::run(&mut output, wanted).await,
+        Command::Token(wanted) => token::run(&mut output, wanted).await,
         Command::Completions { shell } => manual::completions(&mut output, shell),
         Command::Man { dir } => manual::pages(&mut output, dir.as_deref()),
         command => {
@@ -67,6 +70,7 @@ async fn on_store(
         Command::Serve(_)
         | Command::Conformance(_)
         | Command::Bench(_)
+        | Command::Token(_)
         | Command::Completions { .. }
         | Command::Man { .. } => Ok(()),
     }

@@ -57,6 +57,7 @@ impl Folder {
             .args(arguments)
             .current_dir(self.0.path())
             .env_remove("HOLDALL_STORE")
+            .env_remove("HOLDALL_TOKENS")
             .env_remove("HOLDALL_TOKEN")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -137,7 +137,12 @@ pub struct NewToken {
 }
 
 impl NewToken {
-    pub(super) fn validate(&self, now: Timestamp) -> Result<()> {
+    /// Checks it; [`Tokens::create`](super::Tokens::create) does so, too.
+    ///
+    /// # Errors
+    /// `Invalid` for a name that is empty or has control characters, and a
+    /// time that is over; `TooLarge` for a name beyond 128 bytes.
+    pub fn validate(&self, now: Timestamp) -> Result<()> {
         if self.name.is_empty() {
             return Err(Error::invalid(
                 "a token's name must not be empty; say what it is for",

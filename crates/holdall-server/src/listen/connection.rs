@@ -2,12 +2,13 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use axum::Router;
+use futures_util::future::Either;
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,17 @@ pub(super) struct Shared {
     pub(super) ending: CancellationToken,
     pub(super) over: CancellationToken,
     pub(super) tls: Option<Tls>,
-    pub(super) http: auto::Builder<TokioExecutor>,
+    pub(super) http: Http,
+}
+
+/// How HTTP is spoken, in either version.
+///
+/// They are told apart before the connection is built. What hyper-util has for
+/// it reads the first bytes itself, and each connection then has twice the
+/// buffer.
+pub(super) struct Http {
+    one: http1::Builder,
+    two: http2::Builder<TokioExecutor>,
 }
 
 /// Requests of one HTTP/2 connection at once.
@@ -36,22 +47,20 @@ const MAX_STREAMS: u32 = 256;
 /// What a connection may hold of a body that nobody has read yet, or taken yet.
 const BUFFER: u32 = 128 * 1024;
 
-/// How HTTP is spoken.
-pub(super) fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
+/// How HTTP is spoken within limits.
+pub(super) fn http(limits: &Limits) -> Http {
     let max_head = usize::try_from(limits.max_head).unwrap_or(usize::MAX);
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    let mut http1 = http.http1();
-    http1
-        .timer(TokioTimer::new())
+    let mut one = http1::Builder::new();
+    one.timer(TokioTimer::new())
         // `Pulse` tells a slow head from a connection that waits.
         .header_read_timeout(None)
         .max_buf_size(max_head.max(BUFFER as usize));
     // hyper's own 100 cost no allocation.
     if limits.max_headers != 100 {
-        http1.max_headers(limits.max_headers);
+        one.max_headers(limits.max_headers);
     }
-    http.http2()
-        .timer(TokioTimer::new())
+    let mut two = http2::Builder::new(TokioExecutor::new());
+    two.timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(limits.max_head).unwrap_or(u32::MAX))
         .initial_stream_window_size(BUFFER)
@@ -63,7 +72,7 @@ pub(super) fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .max_local_error_reset_streams(100)
         .keep_alive_interval(limits.write_time)
         .keep_alive_timeout(limits.write_time);
-    http
+    Http { one, two }
 }
 
 impl Shared {
@@ -86,10 +95,19 @@ impl Shared {
             (stream, _) => (stream, false),
         };
         let certified = tls && self.tls.as_ref().is_some_and(Tls::asks_clients);
-        self.drive(stream, Peer::new(address, tls, certified)).await;
+        let peer = Peer::new(address, tls, certified);
+        let first = timeout(self.limits.head_time, stream.speaks_http2());
+        let first = tokio::select! {
+            first = first => first,
+            () = self.ending.cancelled() => return,
+        };
+        // Else it is gone, or has said nothing for so long.
+        if let Ok(Ok(http2)) = first {
+            self.drive(stream, http2, peer).await;
+        }
     }
 
-    async fn drive(&self, stream: Stream, peer: Peer) {
+    async fn drive(&self, stream: Stream, http2: bool, peer: Peer) {
         let pulse = Pulse::new();
         let guard = Guard::new(stream, pulse.clone(), self.limits.max_head);
         let service = Service {
@@ -98,7 +116,13 @@ impl Shared {
             peer,
             max_headers: self.limits.max_headers,
         };
-        let mut connection = pin!(self.http.serve_connection(TokioIo::new(guard), service));
+        let io = TokioIo::new(guard);
+        let mut connection = pin!(if http2 {
+            // Few connections are, and they are large.
+            Either::Left(Box::pin(self.http.two.serve_connection(io, service)))
+        } else {
+            Either::Right(self.http.one.serve_connection(io, service))
+        });
         let mut stage = pin!(self.ending.cancelled());
         let mut ending = false;
         // When it is over even if the peer does not see it.
@@ -110,7 +134,7 @@ impl Shared {
                     return Poll::Ready(());
                 }
                 ending = true;
-                connection.as_mut().graceful_shutdown();
+                finish(connection.as_mut());
                 stage.set(self.over.cancelled());
             }
             if connection.as_mut().poll(cx).is_ready() {
@@ -127,7 +151,7 @@ impl Shared {
                             pulse.set_late();
                             2 * LINGER
                         } else {
-                            connection.as_mut().graceful_shutdown();
+                            finish(connection.as_mut());
                             self.limits.head_time
                         };
                         last = Some(now + left);
@@ -153,5 +177,17 @@ impl Shared {
             }
         })
         .await;
+    }
+}
+
+type Io = TokioIo<Guard>;
+type Spoken =
+    Either<Pin<Box<http2::Connection<Io, Service, TokioExecutor>>>, http1::Connection<Io, Service>>;
+
+/// Lets the request that is under way be the last.
+fn finish(connection: Pin<&mut Spoken>) {
+    match connection.as_pin_mut() {
+        Either::Left(http2) => http2.get_mut().as_mut().graceful_shutdown(),
+        Either::Right(http1) => http1.graceful_shutdown(),
     }
 }

@@ -153,6 +153,24 @@ fn refused(address: &str, error: io::Error) -> Error {
     }
 }
 
+impl Stream {
+    /// Whether HTTP/2 is what the peer speaks: agreed upon with TLS, else shown by
+    /// its first bytes, which stay unread. Waits for these.
+    pub(super) async fn speaks_http2(&self) -> io::Result<bool> {
+        match self {
+            Self::Tls(stream) => Ok(stream.get_ref().1.alpn_protocol() == Some(b"h2")),
+            Self::Tcp(stream) => {
+                // No method of HTTP/1.1 starts so, and nobody sends less at once.
+                let mut first = [0; 3];
+                let count = stream.peek(&mut first).await?;
+                Ok(count == first.len() && first == *b"PRI")
+            }
+            #[cfg(unix)]
+            Self::Unix(_) => Ok(false),
+        }
+    }
+}
+
 macro_rules! each {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self.get_mut() {

@@ -3,7 +3,7 @@
 mod logging;
 mod settings;
 
-use holdall::{Env, Store};
+use holdall::Store;
 use holdall_server::access::{Access as Gate, Tokens};
 use holdall_server::{App, Server, ServerOptions, Tls, app};
 use serde_json::json;
@@ -16,6 +16,7 @@ use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::store::{Access, Door};
 use crate::table::Table;
+use crate::tokens;
 
 pub(crate) async fn run(
     door: &Door,
@@ -28,6 +29,9 @@ pub(crate) async fn run(
     let chosen = door.choose()?;
     let store_shown = chosen.shown();
     let store_origin = chosen.origin.clone();
+    if let (Some(tokens), Some(served)) = (&settings.tokens, chosen.settings()?) {
+        tokens::refuse_served(tokens, &served)?;
+    }
 
     logging::start(&settings.log, json)?;
     let server = listen(&settings).await?;
@@ -55,13 +59,13 @@ pub(crate) async fn run(
 
     let store = door.open(Access::Any).await?;
     let tokens = match &settings.tokens {
-        Some(url) => Some(Store::open(url.clone()).await?),
+        Some(url) => Some(tokens::open(url.clone(), Access::Existing).await?),
         None => None,
     };
     let result = serve(
         server,
         store,
-        tokens.as_ref(),
+        tokens.as_ref().map(|(_, tokens)| tokens),
         settings,
         &store_shown,
         json,
@@ -69,7 +73,7 @@ pub(crate) async fn run(
     );
     let result = result.await;
     let closed = match tokens {
-        Some(tokens) => tokens.close().await,
+        Some((store, _)) => store.close().await,
         None => Ok(()),
     };
     result.and(closed.map_err(Failure::from))
@@ -95,7 +99,7 @@ async fn listen(settings: &Settings) -> Result<Server, Failure> {
 async fn serve(
     server: Server,
     store: &Store,
-    tokens: Option<&Store>,
+    tokens: Option<&Tokens>,
     settings: Settings,
     store_shown: &str,
     json: bool,
@@ -103,7 +107,7 @@ async fn serve(
 ) -> Result<(), Failure> {
     let options = server.options().clone();
     let gate = match tokens {
-        Some(tokens) => Gate::tokens(Tokens::new(tokens.backend().clone(), Env::system())?),
+        Some(tokens) => Gate::tokens(tokens.clone()),
         None => Gate::open(),
     };
     let routes = app(App {

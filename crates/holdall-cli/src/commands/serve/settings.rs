@@ -11,7 +11,8 @@ use crate::args::Serve;
 use crate::environment;
 use crate::exit::Failure;
 use crate::origin::Origin;
-use crate::store::{CONFIG, read_config};
+use crate::store::{in_config, read_config};
+use crate::tokens;
 
 /// A value, and who says so.
 #[derive(Clone, Debug)]
@@ -111,8 +112,9 @@ impl Settings {
             wanted.tokens.as_deref(),
             "tokens",
             "--tokens",
-            "HOLDALL_TOKENS",
+            tokens::VARIABLE,
         )?;
+        let tokens = tokens.or_else(|| tokens::by_default().map(by_default));
         let tokens = match tokens {
             None => {
                 shown.push(Set::or_none(None, "tokens"));
@@ -180,13 +182,9 @@ fn refuse_unknown(file: &File) -> Result<(), Failure> {
             None => format!("{}, limits", NAMES.join(", ")),
         };
         let why = format!("this name is unknown here; there are {there_are}");
-        return Err(in_file(setting.refuse(why)).into());
+        return Err(in_config(setting.refuse(why)).into());
     }
     Ok(())
-}
-
-fn in_file(error: Error) -> Error {
-    Error::new(error.kind(), error.retry(), format!("in {CONFIG}")).because(error)
 }
 
 /// One setting, by all its ways.
@@ -213,7 +211,7 @@ fn choose(
         return Ok(None);
     };
     Ok(Some(Set {
-        value: setting.value().map_err(in_file)?.to_owned(),
+        value: setting.value().map_err(in_config)?.to_owned(),
         origin: Origin::File,
     }))
 }
@@ -278,9 +276,9 @@ fn limits(wanted: &Serve, file: &File, shown: &mut Vec<Shown>) -> Result<Limits,
     let mut origins = BTreeMap::new();
     for name in Limits::names() {
         if let Some(setting) = file.get(&format!("limits.{name}")) {
-            let value = setting.value().map_err(in_file)?;
+            let value = setting.value().map_err(in_config)?;
             let set = limits.set(name, value);
-            set.map_err(|error| in_file(setting.refuse(error)))?;
+            set.map_err(|error| in_config(setting.refuse(error)))?;
             origins.insert(name, Origin::File);
         }
         let variable = format!("HOLDALL_LIMIT_{}", name.to_ascii_uppercase());
