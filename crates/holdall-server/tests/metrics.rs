@@ -175,3 +175,36 @@ async fn connections_are_counted_while_they_are_open() {
     ending.cancel();
     served.await.unwrap();
 }
+
+#[tokio::test]
+async fn the_page_lists_each_metric() {
+    let server = Asked::new();
+    // What has never happened has no series.
+    for status in [201, 412] {
+        let line = "PUT /v1/items/a/a\nif-none-match: *";
+        server.ask(line, "body").await.is(status);
+    }
+    let told = server.ask("GET /metrics", "").await;
+    let mut families: Vec<_> = told
+        .text()
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .map(|line| {
+            let (name, kind) = line.split_once(' ').unwrap();
+            match kind {
+                "counter" => format!("{name}_total"),
+                "info" => format!("{name}_info"),
+                _ => name.to_owned(),
+            }
+        })
+        .collect();
+    let page = include_str!("../../../docs/server.md");
+    let mut listed: Vec<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `holdall_"))
+        .map(|line| format!("holdall_{}", line.split('`').next().unwrap()))
+        .collect();
+    families.sort();
+    listed.sort();
+    assert_eq!(families, listed);
+}

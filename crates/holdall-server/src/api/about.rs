@@ -80,7 +80,7 @@ pub(super) async fn ready(State(api): State<Api>) -> Answer {
 )]
 pub(super) async fn metrics(State(api): State<Api>, caller: Caller) -> Answer {
     caller.may_any(Verb::Metrics)?;
-    let open = api.0.transactions.count();
+    let open = api.0.transactions.count(api.env().now());
     let text = api.0.metrics.text(api.watching(), open)?;
     Ok(super::content(StatusCode::OK, Metrics::TYPE, text.into()))
 }

@@ -91,9 +91,11 @@ impl Open {
         Ok(())
     }
 
-    /// How many there are.
-    pub(super) fn count(&self) -> usize {
-        self.all.lock().len()
+    /// How many there are that have not expired.
+    pub(super) fn count(&self, now: Timestamp) -> usize {
+        let all = self.all.lock();
+        let open = all.values().filter(|held| held.transaction.expires() > now);
+        open.count()
     }
 
     fn find(&self, id: &str, caller: &Caller) -> Result<Held> {

@@ -23,8 +23,8 @@ use crate::{Failure, Limits};
 ///
 /// - More than `max_requests` in flight are answered with 503 at once. A request
 ///   is in flight until its answer is complete. Watchers have a limit of their
-///   own, and `/health` and `/ready` none: who asks whether a server is busy
-///   must be answered.
+///   own, and `/health`, `/ready` and `/metrics` none: who asks whether a server
+///   is busy must be answered.
 /// - Content of more than `max_body` is answered with 413, before it is read
 ///   where its length is told; content that comes more slowly than `body_time`
 ///   and `body_rate` allow with 408.
@@ -48,7 +48,7 @@ pub(crate) struct Bounds {
 }
 
 /// Paths that are not counted.
-const UNCOUNTED: [&str; 3] = ["/v1/watch", "/health", "/ready"];
+const UNCOUNTED: [&str; 4] = ["/v1/watch", "/health", "/ready", "/metrics"];
 
 impl Bounds {
     pub(crate) fn new(limits: Limits) -> Self {
