@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{Access, Gate};
 use crate::metrics::Counted;
 use crate::requests::Bounds;
-use crate::{Limits, Metrics, api};
+use crate::{Limits, Metrics, ServerOptions, api};
 
 /// What the routes of a server stand on.
 #[derive(Clone, Debug)]
@@ -43,6 +43,16 @@ impl App {
             metrics: Metrics::default(),
         }
     }
+
+    /// The same, with what the routes share with the server that answers.
+    pub fn of(store: impl Into<DynBackend>, options: &ServerOptions) -> Self {
+        Self {
+            limits: options.limits,
+            ending: options.ending.clone(),
+            metrics: options.metrics.clone(),
+            ..Self::new(store)
+        }
+    }
 }
 
 /// The routes of a server: those of `docs/http.md`, within limits, and behind
@@ -54,12 +64,7 @@ impl App {
 /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 /// # runtime.block_on(async {
 /// let options = ServerOptions::default();
-/// let routes = app(App {
-///     limits: options.limits,
-///     ending: options.ending.clone(),
-///     metrics: options.metrics.clone(),
-///     ..App::new(MemoryBackend::new())
-/// });
+/// let routes = app(App::of(MemoryBackend::new(), &options));
 /// let server = Server::bind("127.0.0.1:0", options).await?;
 /// server.serve(routes, async {}).await; // until the future is ready
 /// # Ok::<(), holdall_core::Error>(())

@@ -152,11 +152,7 @@ async fn the_store_is_counted_by_operation_and_kind_of_error() {
 #[tokio::test]
 async fn connections_are_counted_while_they_are_open() {
     let options = ServerOptions::default();
-    let routes = app(App {
-        ending: options.ending.clone(),
-        metrics: options.metrics.clone(),
-        ..App::new(MemoryBackend::new())
-    });
+    let routes = app(App::of(MemoryBackend::new(), &options));
     let ending = options.ending.clone();
     let server = Server::bind("127.0.0.1:0", options).await.unwrap();
     let address = server.local_addr().unwrap();
