@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use parking_lot::Mutex;
 
+use crate::evaluate::MAX_SORT_BYTES;
 use crate::{
     Action, BackendExt, Batch, Body, CollectionName, Condition, DynBackend, Entry, Env, Error,
     GetOptions, Item, Key, NewBody, Operation, Outcome, Parts, Put, Query, Result, Retry, Subject,
@@ -204,10 +205,10 @@ impl Transaction {
     }
 
     /// Answers a query, with the transaction's own writes in it; 10,000 items
-    /// at most.
+    /// at most, and docs of 64 MiB.
     ///
     /// # Errors
-    /// As [`get`](Self::get); `TooLarge` beyond 10,000 items.
+    /// As [`get`](Self::get); `TooLarge` beyond that.
     pub async fn query(&self, collection: &CollectionName, query: Query) -> Result<Vec<Item>> {
         query.validate()?;
         let own = self.own_of(collection)?;
@@ -225,8 +226,16 @@ impl Transaction {
         wide.parts.doc |= query.sorts_by_doc();
 
         let mut placed = Vec::new();
+        let mut bytes = 0;
         let mut found = self.0.backend.query(collection, wide);
         while let Some(item) = found.try_next().await? {
+            bytes += item.doc.as_ref().map_or(0, |doc| doc.as_bytes().len());
+            if bytes > MAX_SORT_BYTES {
+                return Err(Error::too_large(format!(
+                    "the docs of a query inside a transaction have more than {MAX_SORT_BYTES} \
+                     bytes together; ask for fewer items, or for items without docs"
+                )));
+            }
             if !own.contains_key(&item.key) {
                 placed.push((
                     query.position(&query.values_of(&item)?, &item.key),

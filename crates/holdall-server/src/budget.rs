@@ -39,6 +39,11 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
+    /// How many bytes it holds.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Holds so many bytes altogether.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod app;
 mod budget;
 mod compress;
 mod failure;
+mod kept;
 mod limits;
 mod listen;
 mod metrics;

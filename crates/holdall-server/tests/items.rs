@@ -491,3 +491,70 @@ async fn what_is_wrong_is_refused_and_changes_nothing() {
     }
     assert!(server.store.collections().await.unwrap().is_empty());
 }
+
+/// A bug: `HEAD` of a framed item told the length of its doc alone.
+#[tokio::test]
+async fn head_of_a_framed_item_tells_the_length_of_both() {
+    let server = Asked::new();
+    server.ask("PUT /v1/items/a/k", "0123456789").await.is(201);
+    for query in [
+        "part=item",
+        "part=item&range=2..5",
+        "part=item&range=-3&doc=false",
+        "part=item&body=false",
+    ] {
+        let head = server.ask(&format!("HEAD /v1/items/a/k?{query}"), "").await;
+        let got = server.ask(&format!("GET /v1/items/a/k?{query}"), "").await;
+        got.is(200);
+        for name in ["content-length", "holdall-range", "holdall-head-length"] {
+            assert_eq!(head.is(200).header(name), got.header(name), "{query}");
+        }
+        assert_eq!(got.header("content-length"), got.bytes.len().to_string());
+    }
+    let beyond = "HEAD /v1/items/a/k?part=item&range=11..";
+    assert_eq!(server.ask(beyond, "").await.status, 400);
+}
+
+/// A bug: `If-None-Match: *` was passed over, and so was a tag where the range
+/// lay beyond the body; with `If-Match`, `If-Range` was.
+#[tokio::test]
+async fn conditions_hold_before_ranges() {
+    let server = Asked::new();
+    let put = server.ask("PUT /v1/items/a/k", "0123456789").await;
+    let tag = put.is(201).header("etag");
+    let other = "\"0193c1f0-8a2b-7c3d-9e4f-001122334455\"";
+    let get = async |headers: &str| {
+        let line = format!("GET /v1/items/a/k\n{headers}");
+        server.ask(&line, "").await
+    };
+    for headers in [
+        "if-none-match: *".to_owned(),
+        "if-none-match: *\nrange: bytes=90-".to_owned(),
+        format!("if-none-match: {tag}\nrange: bytes=90-"),
+        format!("if-none-match: {other}\nif-none-match: W/{tag}"),
+    ] {
+        let known = get(&headers).await;
+        assert_eq!(known.is(304).header("etag"), tag, "{headers}");
+    }
+    let none = "GET /v1/items/a/none\nif-none-match: *";
+    server.ask(none, "").await.is_problem(404, "not_found");
+
+    let of_this = format!("if-match: {tag}\nrange: bytes=0-1\nif-range: {tag}");
+    assert_eq!(get(&of_this).await.is(206).text(), "01");
+    let of_another = format!("if-match: {tag}\nrange: bytes=0-1\nif-range: {other}");
+    assert_eq!(get(&of_another).await.is(200).text(), "0123456789");
+}
+
+/// A bug: what is wrong with an id was told as plain text.
+#[tokio::test]
+async fn an_id_that_is_no_text_is_a_problem() {
+    let server = Asked::new();
+    for line in [
+        "POST /v1/batches/%ff/resolve",
+        "POST /v1/transactions/%ff/commit",
+        "DELETE /v1/transactions/%ff",
+        "GET /v1/transactions/%ff/item?collection=a&key=b",
+    ] {
+        server.ask(line, "").await.is_problem(400, "invalid");
+    }
+}

@@ -11,10 +11,13 @@
 
 mod common;
 
+use axum::body::Body;
+use bytes::Bytes;
 use common::{Asked, request};
 use data_encoding::BASE64;
 use holdall_core::{Env, json};
 use holdall_server::Limits;
+use serde_json::Value;
 
 /// Serde takes a list of the values of members for an object.
 #[tokio::test]
@@ -536,4 +539,56 @@ async fn what_does_not_fit_the_memory_is_refused_at_once() {
         .await
         .is_problem(503, "unavailable");
     server.json("PUT /v1/items/c/k", doc(1000)).await.is(200);
+}
+
+/// A bug: a page was counted while it was made, and not while it was sent, so
+/// that slow readers could hold any number of them in memory.
+#[tokio::test]
+async fn a_page_counts_until_it_is_read() {
+    let mut limits = Limits::default();
+    limits.max_buffered = 1500;
+    let server = Asked::with_limits(limits);
+    let doc = json!({"a": "x".repeat(1000)});
+    server.json("PUT /v1/items/c/k", doc).await.is(201);
+    let scan = "GET /v1/scan?collection=c";
+    let unread = server.send(request(scan, "")).await;
+    assert_eq!(unread.status(), 200);
+    server.ask(scan, "").await.is_problem(503, "unavailable");
+    drop(unread);
+    assert_eq!(server.ask(scan, "").await.is(200).lines().len(), 2);
+}
+
+/// A bug: the doc in front of a large body was not counted while the body came
+/// in.
+#[tokio::test]
+async fn a_doc_counts_until_the_body_behind_it_is_here() {
+    let mut limits = Limits::default();
+    limits.max_buffered = 1500;
+    let server = Asked::with_limits(limits);
+    let doc = json!({"a": "x".repeat(1000)}).to_string();
+    let (pieces, body) = tokio::sync::mpsc::channel::<Bytes>(1);
+    let body = futures_util::stream::unfold(body, async |mut body| {
+        let piece = body.recv().await?;
+        Some((Ok::<_, std::io::Error>(piece), body))
+    });
+    let put = format!(
+        "PUT /v1/items/c/a\ncontent-type: application/vnd.holdall.item\nholdall-head-length: {}",
+        doc.len()
+    );
+    let putting = server.ask(&put, Body::from_stream(body));
+    let others = async {
+        pieces.send(doc.clone().into()).await.unwrap();
+        // There is room for each when the one before was taken.
+        for _ in 0..2 {
+            pieces.send("a body".into()).await.unwrap();
+        }
+        let doc: Value = serde_json::from_str(&doc).unwrap();
+        let second = server.json("PUT /v1/items/c/b", doc.clone()).await;
+        second.is_problem(503, "unavailable");
+        drop(pieces);
+        doc
+    };
+    let (put, doc) = tokio::join!(putting, others);
+    put.is(201);
+    server.json("PUT /v1/items/c/b", doc).await.is(201);
 }

@@ -1,13 +1,13 @@
 //! Batches, staged bodies, and what became of a write.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use bytes::Bytes;
 use holdall_core::{Action, CollectionName, Error, Key, Version};
 use holdall_wire::{BatchAnswer, BatchShape, OutcomeShape, Resolve, StagedShape, names};
 use http::{HeaderMap, StatusCode};
 
 use super::content::Content;
-use super::params::Params;
+use super::params::{Id, Params};
 use super::{Api, conditions, item};
 use crate::access::{Caller, Verb};
 use crate::openapi;
@@ -32,7 +32,7 @@ pub(super) async fn stage(
     params.finish()?;
     caller.may(Verb::Write, &collection)?;
     let backend = api.backend();
-    let staged = content
+    let (staged, _) = content
         .read_by(api.can().max_body, |stream| {
             backend.stage(&collection, stream)
         })
@@ -135,7 +135,7 @@ fn most_bytes(api: &Api) -> u64 {
 pub(super) async fn resolve(
     State(api): State<Api>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     params: Params,
     content: Content,
 ) -> Answer {

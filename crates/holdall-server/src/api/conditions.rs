@@ -65,33 +65,55 @@ pub(crate) struct OfRead {
     /// Only if it is of this version.
     pub(crate) if_match: Option<Version>,
     /// Only if it is of none of these.
-    pub(crate) none_match: Vec<Version>,
+    none_match: Known,
     /// Only this range of the body.
     pub(crate) range: Option<ByteRange>,
     /// The range, only if the item is of this version; else all of it.
     pub(crate) if_range: Option<Version>,
 }
 
+/// What the client has already.
+enum Known {
+    /// `*`: whatever there is.
+    Any,
+    These(Vec<Version>),
+}
+
 impl OfRead {
+    /// Whether the client has a version, so that it need not be sent.
+    pub(crate) fn knows(&self, version: Version) -> bool {
+        match &self.none_match {
+            Known::Any => true,
+            Known::These(versions) => versions.contains(&version),
+        }
+    }
+
     pub(crate) fn read(headers: &HeaderMap) -> Result<Self> {
         let if_match = match text(headers, &header::IF_MATCH)?.map(str::trim) {
             // What is there is there.
             None | Some("*") => None,
             Some(tag) => Some(read_etag(tag)?),
         };
-        // Tags that are not Holdall's are of no version that there is.
-        let none_match = text(headers, &header::IF_NONE_MATCH)?
-            .unwrap_or_default()
-            .split(',')
-            .filter_map(|tag| {
-                let tag = tag.trim();
-                read_etag(tag.strip_prefix("W/").unwrap_or(tag)).ok()
-            })
+        // A list may stand in several lines.
+        let tags = headers.get_all(header::IF_NONE_MATCH).iter();
+        let tags = tags.filter_map(|tags| tags.to_str().ok());
+        let tags: Vec<_> = tags
+            .flat_map(|tags| tags.split(',').map(str::trim))
             .collect();
+        let none_match = if tags == ["*"] {
+            Known::Any
+        } else {
+            // Tags that are not Holdall's are of no version that there is.
+            let tags = tags.into_iter();
+            let tags = tags.map(|tag| tag.strip_prefix("W/").unwrap_or(tag));
+            Known::These(tags.filter_map(|tag| read_etag(tag).ok()).collect())
+        };
         let range = text(headers, &header::RANGE)?.and_then(read_range);
         let if_range = text(headers, &header::IF_RANGE)?;
         let (range, if_range) = match if_range.map(read_etag) {
             None => (range, None),
+            // The item will be of the one, and so cannot be of the other.
+            Some(Ok(version)) if if_match.is_some_and(|wanted| wanted != version) => (None, None),
             Some(Ok(version)) => (range, Some(version)),
             // A date, or a tag of another's: it cannot be shown to be the same.
             Some(Err(_)) => (None, None),

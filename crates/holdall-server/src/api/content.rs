@@ -18,10 +18,11 @@ use crate::budget::Hold;
 
 /// The content of a request, not read yet.
 pub(crate) struct Content {
-    api: Api,
     stream: ByteStream,
     length: Option<u64>,
     kind: Option<String>,
+    /// What was taken off its start, and is in memory beside it.
+    hold: Hold,
     /// Set when the content itself came too slowly, or not to its end.
     fault: Arc<AtomicBool>,
 }
@@ -42,10 +43,10 @@ impl FromRequest<Api> for Content {
         }
         let fault = Arc::new(AtomicBool::new(false));
         Ok(Self {
-            api: api.clone(),
             length: http_body::Body::size_hint(&body).exact(),
             kind: media_type(&parts.headers),
             stream: pieces(body, fault.clone()),
+            hold: api.budget().hold(),
             fault,
         })
     }
@@ -108,9 +109,10 @@ impl Content {
         Failure::with_status(error, status)
     }
 
-    /// All of it in memory, up to a limit.
+    /// All of it in memory, up to a limit, and what it takes with what was
+    /// split off before.
     pub(crate) async fn bytes(mut self, what: &str, limit: u64) -> Result<(Bytes, Hold), Failure> {
-        let mut hold = self.api.budget().hold();
+        let before = self.hold.bytes();
         let too_large = |size: u64| {
             Error::too_large(format!(
                 "the {what} has {size} bytes or more; the limit of this server is {limit}"
@@ -126,10 +128,10 @@ impl Content {
             if size > limit {
                 return Err(too_large(size).into());
             }
-            hold.grow_to(size)?;
+            self.hold.grow_to(before + size)?;
             all.extend_from_slice(&piece);
         }
-        Ok((all.freeze(), hold))
+        Ok((all.freeze(), self.hold))
     }
 
     /// Its JSON.
@@ -154,8 +156,7 @@ impl Content {
             ))
             .into());
         }
-        let mut hold = self.api.budget().hold();
-        hold.grow_to(head)?;
+        self.hold.grow_to(head)?;
         let wanted = usize::try_from(head).unwrap_or(usize::MAX);
         let mut all = BytesMut::new();
         while all.len() < wanted {
@@ -172,12 +173,13 @@ impl Content {
         Ok((all.freeze(), self))
     }
 
-    /// Hands it to something that reads it as a stream, with a limit.
+    /// Hands it to something that reads it as a stream, with a limit. With the
+    /// answer comes what is held of it in memory.
     pub(crate) async fn read_by<T, F>(
         self,
         limit: u64,
         reader: impl FnOnce(ByteStream) -> F,
-    ) -> Result<T, Failure>
+    ) -> Result<(T, Hold), Failure>
     where
         F: Future<Output = Result<T>>,
     {
@@ -198,7 +200,9 @@ impl Content {
             }
             Ok(piece)
         });
-        let read = reader(bounded.boxed()).await;
-        read.map_err(|error| Self::blame(&self.fault, error))
+        match reader(bounded.boxed()).await {
+            Ok(read) => Ok((read, self.hold)),
+            Err(error) => Err(Self::blame(&self.fault, error)),
+        }
     }
 }

@@ -6,7 +6,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use holdall_core::{
-    BackendExt, Batch, CollectionName, Error, ErrorKind, GetOptions, Item, Key, Parts, Result,
+    BackendExt, Batch, ByteRange, CollectionName, Entry, Error, ErrorKind, GetOptions, Item, Key,
+    Parts, Result,
 };
 use holdall_wire::{
     EntryShape, MAX_INLINE_BODY, names, read_range, schema, write_attrs, write_entry,
@@ -178,7 +179,7 @@ pub(super) struct Wanted {
     part: Part,
     parts: Parts,
     attrs: bool,
-    range: Option<holdall_core::ByteRange>,
+    range: Option<ByteRange>,
 }
 
 impl Wanted {
@@ -262,16 +263,17 @@ async fn read(
     }
     if asked.range.is_some() && is(&found, ErrorKind::Invalid) {
         let entry = backend.head(collection, key).await?;
-        return Err(not_satisfiable(entry.map_or(0, |entry| entry.size)));
+        let entry = entry.ok_or_else(|| absent(collection, key))?;
+        if asked.knows(entry.version) {
+            return Ok(not_modified(&entry));
+        }
+        return Err(not_satisfiable(entry.size));
     }
     let item = found
         .map_err(|error| of_conditions(error, headers))?
         .ok_or_else(|| absent(collection, key))?;
-    if asked.none_match.contains(&item.entry.version) {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        describe(&item, response.headers_mut());
-        return Ok(response);
+    if asked.knows(item.entry.version) {
+        return Ok(not_modified(&item.entry));
     }
     if asked.range.is_some()
         && let Some(body) = &item.body
@@ -308,9 +310,16 @@ pub(super) fn of_conditions(error: Error, headers: &HeaderMap) -> Failure {
     error.into()
 }
 
+fn not_modified(entry: &Entry) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    describe(entry, response.headers_mut());
+    response
+}
+
 /// What every answer with an item says.
-fn describe(item: &Item, headers: &mut HeaderMap) {
-    write_entry(&item.entry, headers);
+fn describe(entry: &Entry, headers: &mut HeaderMap) {
+    write_entry(entry, headers);
     let cache = HeaderValue::from_static("private, no-cache");
     headers.insert(header::CACHE_CONTROL, cache);
 }
@@ -324,7 +333,7 @@ pub(super) async fn answer(
 ) -> Answer {
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
-    describe(&item, headers);
+    describe(&item.entry, headers);
     // What is kept here may be anyone's: no browser is to run or guess it.
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
@@ -407,17 +416,24 @@ async fn framed(item: Item, wanted: &Wanted, mut response: Response) -> Answer {
     {
         headers.insert(names::ATTRS, value);
     }
-    let Some(body) = item.body else {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(doc.len()));
-        *response.body_mut() = Body::from(doc);
-        return Ok(response);
+    let range = match &item.body {
+        Some(body) => body.range(),
+        // HEAD: how long the content would be.
+        None if wanted.parts.body && item.entry.digest.is_some() => {
+            let range = wanted.range.unwrap_or(ByteRange::From(0));
+            range.resolve(item.entry.size)?
+        }
+        None => {
+            *response.body_mut() = Body::from(doc);
+            return Ok(response);
+        }
     };
-    let range = body.range();
     if let Ok(value) = HeaderValue::from_str(&format!("{}..{}", range.start, range.end)) {
         headers.insert(names::RANGE, value);
     }
-    let length = doc.len() as u64 + body.len();
+    let length = doc.len() as u64 + range.end.saturating_sub(range.start);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+<<<<<<< HEAD
     *response.body_mut() = if body.len() <= MAX_INLINE_BODY {
         let limit = usize::try_from(MAX_INLINE_BODY).unwrap_or(usize::MAX);
         let body = body.bytes(limit).await?;
@@ -426,6 +442,13 @@ async fn framed(item: Item, wanted: &Wanted, mut response: Response) -> Answer {
         let head = stream::once(async move { Ok(doc) });
         Body::from_stream(head.chain(body.into_stream()))
     };
+=======
+    let Some(body) = item.body else {
+        return Ok(response);
+    };
+    let head = stream::once(async move { Ok(doc) });
+    *response.body_mut() = Body::from_stream(head.chain(body.into_stream()));
+>>>>>>> review
     Ok(response)
 }
 

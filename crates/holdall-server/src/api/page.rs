@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use futures_util::TryStreamExt;
-use holdall_core::{CollectionName, Error, Item, ItemStream, Result, Scan};
+use holdall_core::{CollectionName, Error, Item, ItemStream, Query, Result, Scan};
 use holdall_wire::{
     Count, Counts, GetMany, GroupShape, MAX_INLINE_BODY, PartsShape, QueryShape, names,
     write_absent, write_end, write_item,
@@ -16,6 +16,7 @@ use super::params::Params;
 use crate::Answer;
 use crate::access::{Caller, Verb};
 use crate::budget::Hold;
+use crate::kept::keep;
 use crate::openapi;
 
 /// Items of a page where nothing is said.
@@ -62,7 +63,9 @@ impl Page {
 
     fn end(mut self, next: Option<String>) -> Response {
         write_end(&mut self.text, next);
-        super::content(StatusCode::OK, names::LINES_TYPE, self.text.into())
+        let page = super::content(StatusCode::OK, names::LINES_TYPE, self.text.into());
+        // Whoever reads slowly has it in memory until the end.
+        keep(page, self.hold)
     }
 }
 
@@ -160,15 +163,32 @@ pub(super) async fn query(
     params.finish()?;
     caller.may(Verb::Read, &collection)?;
     let wanted: QueryShape = content.json().await?;
+    let (query, limit) = query_of(&api, &wanted)?;
+    let items = api.backend().query(&collection, query.clone());
+    of_query(&api, wanted.parts(), &query, limit, items).await
+}
+
+/// The query for a page, and how many items that has.
+pub(super) fn query_of(api: &Api, wanted: &QueryShape) -> Result<(Query, u64)> {
     let mut query = wanted.read()?;
     let limit = query.limit.unwrap_or(PAGE);
-    check_page(&api, limit)?;
+    check_page(api, limit)?;
+    // One more tells whether there is a next page.
     query.limit = Some(limit + 1);
     // The cursor is made of the values that the items are sorted by.
     query.parts.doc |= query.reads_doc();
-    let items = api.backend().query(&collection, query.clone());
+    Ok((query, limit))
+}
+
+pub(super) async fn of_query(
+    api: &Api,
+    parts: PartsShape,
+    query: &Query,
+    limit: u64,
+    items: ItemStream,
+) -> Answer {
     let next = |item: &Item| query.cursor(item).map(|cursor| cursor.to_string());
-    one_page(&api, wanted.parts(), limit, items, next).await
+    one_page(api, parts, limit, items, next).await
 }
 
 async fn one_page(
@@ -193,7 +213,7 @@ async fn one_page(
     Ok(page.end(None))
 }
 
-pub(super) fn check_page(api: &Api, size: u64) -> Result<()> {
+fn check_page(api: &Api, size: u64) -> Result<()> {
     let most = api.limits().max_page as u64;
     if size <= most {
         return Ok(());

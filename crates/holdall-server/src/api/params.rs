@@ -1,6 +1,6 @@
 //! What stands in URLs: names, and the parameters of the query string.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Path};
 use holdall_core::{CollectionName, Error, Key, Result};
 use http::request::Parts as RequestParts;
 
@@ -112,6 +112,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathPlace {
     }
 }
 
+<<<<<<< HEAD
 /// Whether a segment of a path is `.` or `..`, encoded or not.
 fn is_dots(segment: &str) -> bool {
     let dots =
@@ -120,6 +121,21 @@ fn is_dots(segment: &str) -> bool {
         segment.to_ascii_lowercase().replace("%2e", ".").as_str(),
         "." | ".."
     )
+=======
+/// The id in a path.
+pub(crate) struct Id(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut RequestParts, state: &S) -> Result<Self, Failure> {
+        let id = Path::from_request_parts(parts, state).await;
+        let Path(id) = id.map_err(|error| {
+            Error::invalid("the id in the URL is not UTF-8 when it is decoded").because(error)
+        })?;
+        Ok(Self(id))
+    }
+>>>>>>> review
 }
 
 /// Decodes what is percent-encoded, and refuses what is not valid: nothing is

@@ -48,7 +48,6 @@ pub(super) async fn read(
         conditions::refuse_head(headers)?;
     }
     let max_doc = api.can().max_doc as u64;
-    let hold = api.budget().hold();
     let (doc, content) = match content.kind() {
         Some("application/json") => {
             let (text, hold) = content.bytes("doc", max_doc).await?;
@@ -99,7 +98,7 @@ pub(super) async fn read(
         refuse_early(api, collection, key, condition).await?;
         let max_body = api.can().max_body;
         let backend = api.backend();
-        let staged = content
+        let (staged, hold) = content
             .read_by(max_body, |stream| backend.stage(collection, stream))
             .await?;
         (NewBody::Staged(staged), hold)

@@ -5,20 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
+use futures_util::{StreamExt, stream};
 use holdall_core::{
     CollectionName, Condition, Error, Key, NewBody, Put, Result, Timestamp, Transaction,
     TransactionOptions, Version,
 };
-use holdall_wire::{MAX_INLINE_BODY, QueryShape, names, schema, write_end, write_item};
+use holdall_wire::{QueryShape, names, schema};
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::content::Content;
 use super::item::Wanted;
-use super::params::Params;
-use super::{Api, item, put as puts};
+use super::params::{Id, Params};
+use super::{Api, item, page, put as puts};
 use crate::access::{Caller, Verb};
 use crate::openapi;
 use crate::{Answer, Failure, Limits};
@@ -38,6 +39,12 @@ struct Held {
     /// Whose it is: the id of a token.
     owner: Option<String>,
     kept: Arc<Kept>,
+}
+
+impl Held {
+    fn is_open(&self, now: Timestamp) -> bool {
+        self.transaction.expires() > now
+    }
 }
 
 /// The bytes that a transaction keeps.
@@ -66,7 +73,7 @@ impl Open {
     fn add(&self, transaction: Transaction, owner: Option<String>, now: Timestamp) -> Result<()> {
         let mut all = self.all.lock();
         if all.len() >= self.most {
-            all.retain(|_, held| held.transaction.expires() > now);
+            all.retain(|_, held| held.is_open(now));
         }
         if all.len() >= self.most {
             return Err(Error::unavailable(format!(
@@ -94,8 +101,18 @@ impl Open {
     /// How many there are that have not expired.
     pub(super) fn count(&self, now: Timestamp) -> usize {
         let all = self.all.lock();
+<<<<<<< HEAD
         let open = all.values().filter(|held| held.transaction.expires() > now);
         open.count()
+=======
+        all.values().filter(|held| held.is_open(now)).count()
+    }
+
+    /// Lets those go that have expired. They stay until room is needed, so that
+    /// their clients are told why they are over.
+    fn sweep(&self, now: Timestamp) {
+        self.all.lock().retain(|_, held| held.is_open(now));
+>>>>>>> review
     }
 
     fn find(&self, id: &str, caller: &Caller) -> Result<Held> {
@@ -115,10 +132,17 @@ impl Open {
     }
 
     /// Makes room for what a transaction keeps.
-    fn keep(&self, held: &Held, bytes: u64) -> Result<()> {
+    fn keep(&self, held: &Held, bytes: u64, now: Timestamp) -> Result<()> {
         let fits = |sum: u64| sum.checked_add(bytes).filter(|sum| *sum <= self.most_bytes);
-        self.bytes
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
+        let take = || {
+            self.bytes
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
+        };
+        take()
+            .or_else(|_| {
+                self.sweep(now);
+                take()
+            })
             .map_err(|_| {
                 Error::unavailable(
                     "the open transactions hold as many bytes as this server allows; try again later",
@@ -213,16 +237,14 @@ pub(super) async fn begin(
 pub(super) async fn get(
     State(api): State<Api>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     mut params: Params,
 ) -> Answer {
     let (collection, key) = (params.collection()?, params.key()?);
     let wanted = Wanted::whole(params)?;
     caller.may(Verb::Read, &collection)?;
     let held = api.0.transactions.find(&id, &caller)?;
-    api.0
-        .transactions
-        .keep(&held, weight(&key, &Put::default()))?;
+    keep(&api, &held, weight(&key, &Put::default()))?;
     let found = held.transaction.get(&collection, &key).await?;
     let item = found.ok_or_else(|| item::absent(&collection, &key))?;
     item::answer(item, &wanted, &collection, false).await
@@ -244,7 +266,7 @@ pub(super) async fn get(
 pub(super) async fn put(
     State(api): State<Api>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     mut params: Params,
     headers: HeaderMap,
     content: Content,
@@ -259,7 +281,7 @@ pub(super) async fn put(
         puts::Refused::Early(error) => Failure::from(error),
         puts::Refused::Failed(failure) => failure,
     })?;
-    api.0.transactions.keep(&held, weight(&key, &put))?;
+    keep(&api, &held, weight(&key, &put))?;
     held.transaction.put(&collection, &key, put)?;
     Ok(super::no_content())
 }
@@ -278,7 +300,7 @@ pub(super) async fn put(
 pub(super) async fn delete(
     State(api): State<Api>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     mut params: Params,
     headers: HeaderMap,
 ) -> Answer {
@@ -287,11 +309,13 @@ pub(super) async fn delete(
     caller.may(Verb::Write, &collection)?;
     refuse_conditions(&headers)?;
     let held = api.0.transactions.find(&id, &caller)?;
-    api.0
-        .transactions
-        .keep(&held, weight(&key, &Put::default()))?;
+    keep(&api, &held, weight(&key, &Put::default()))?;
     held.transaction.delete(&collection, &key)?;
     Ok(super::no_content())
+}
+
+fn keep(api: &Api, held: &Held, bytes: u64) -> Result<()> {
+    api.0.transactions.keep(held, bytes, api.env().now())
 }
 
 /// The conditions of a transaction are what it has read.
@@ -312,12 +336,13 @@ fn weight(key: &Key, put: &Put) -> u64 {
         NewBody::Bytes(bytes) => bytes.len(),
         NewBody::None | NewBody::Staged(_) => 0,
     };
-    (FRAME + key.as_str().len() + put.doc.as_bytes().len() + body) as u64
+    let attrs = put.attrs.encode().len();
+    (FRAME + key.as_str().len() + put.doc.as_bytes().len() + attrs + body) as u64
 }
 
 /// Finds items in a transaction
 ///
-/// As with its writes. There is one page.
+/// As it will be with its writes.
 #[utoipa::path(
     post, path = "/v1/transactions/{id}/query", operation_id = "query_in_transaction", tag = "Transactions",
     params(openapi::InTransaction, openapi::InCollection),
@@ -327,7 +352,7 @@ fn weight(key: &Key, put: &Put) -> u64 {
 pub(super) async fn query(
     State(api): State<Api>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     mut params: Params,
     content: Content,
 ) -> Answer {
@@ -336,31 +361,12 @@ pub(super) async fn query(
     caller.may(Verb::Read, &collection)?;
     let held = api.0.transactions.find(&id, &caller)?;
     let asked: QueryShape = content.json().await?;
-    let mut query = asked.read()?;
-    let limit = query.limit.unwrap_or(api.limits().max_page as u64);
-    super::page::check_page(&api, limit)?;
-    query.limit = Some(limit);
-    let mut text = Vec::new();
-    let mut hold = api.budget().hold();
-    for mut item in held.transaction.query(&collection, query).await? {
-        let remembered = weight(&item.key, &Put::default());
-        api.0.transactions.keep(&held, remembered)?;
-        let body = match item.body.take() {
-            Some(body) if body.len() <= MAX_INLINE_BODY => {
-                let limit = usize::try_from(MAX_INLINE_BODY).unwrap_or(usize::MAX);
-                Some(body.bytes(limit).await?)
-            }
-            _ => None,
-        };
-        write_item(&mut text, &item, body.as_ref(), asked.attrs);
-        hold.grow_to(text.len() as u64)?;
-    }
-    write_end(&mut text, None);
-    Ok(super::content(
-        StatusCode::OK,
-        names::LINES_TYPE,
-        text.into(),
-    ))
+    let (query, limit) = page::query_of(&api, &asked)?;
+    let items = held.transaction.query(&collection, query.clone()).await?;
+    let remembered = items.iter().map(|item| weight(&item.key, &Put::default()));
+    keep(&api, &held, remembered.sum())?;
+    let items = stream::iter(items.into_iter().map(Ok)).boxed();
+    page::of_query(&api, asked.parts(), &query, limit, items).await
 }
 
 /// Commits a transaction
@@ -377,7 +383,7 @@ pub(super) async fn query(
 pub(super) async fn commit(
     State(api): State<Api>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     params: Params,
 ) -> Answer {
     params.finish()?;
@@ -401,7 +407,7 @@ pub(super) async fn commit(
 pub(super) async fn rollback(
     State(api): State<Api>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     params: Params,
 ) -> Answer {
     params.finish()?;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::Router;
-use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::routing::future::RouteFuture;
 use bytes::Bytes;
@@ -20,6 +19,7 @@ use tower::Service as _;
 
 use super::pulse::{Head, Pulse};
 use crate::Failure;
+use crate::kept::Kept;
 
 /// Who is at the other end of a connection; an extension of each request.
 #[derive(Clone, Debug)]
@@ -127,8 +127,11 @@ fn check(request: &Request<Incoming>, head: &Head, max_headers: usize) -> Result
     Ok(())
 }
 
+/// The content of an answer.
+type Answered = Kept<Option<Flight>>;
+
 /// Keeps a request counted until its answer is complete or given up.
-struct Flight(Pulse);
+pub(super) struct Flight(Pulse);
 
 impl Drop for Flight {
     fn drop(&mut self) {
@@ -171,7 +174,7 @@ impl Future for Serving {
             response.headers_mut().insert(header::CONNECTION, close);
         }
         let flight = this.flight.take();
-        Poll::Ready(Ok(response.map(|inner| Answered { inner, flight })))
+        Poll::Ready(Ok(response.map(|body| Kept::new(body, flight))))
     }
 }
 
@@ -197,33 +200,6 @@ impl http_body::Body for Asked {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.inner).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
-/// The content of an answer.
-pub(super) struct Answered {
-    inner: Body,
-    #[allow(dead_code, reason = "it counts until it is dropped")]
-    flight: Option<Flight>,
-}
-
-impl http_body::Body for Answered {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         Pin::new(&mut self.inner).poll_frame(cx)
     }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -17,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
 use self::content::{Progress, measured};
+use crate::kept::keep;
 use crate::{Failure, Limits};
 
 /// Puts the limits on requests around routes.
@@ -48,7 +48,47 @@ pub(crate) struct Bounds {
 }
 
 /// Paths that are not counted.
+<<<<<<< HEAD
 const UNCOUNTED: [&str; 4] = ["/v1/watch", "/health", "/ready", "/metrics"];
+=======
+const UNCOUNTED: [&str; 3] = ["/v1/watch", "/health", "/ready"];
+
+async fn guard(State(state): State<Arc<Bounds>>, request: Request, next: Next) -> Response {
+    let place = match state.place(request.uri().path()) {
+        Ok(place) => place,
+        Err(failure) => return failure.into_response(),
+    };
+    let (request, progress) = match measured(request, &state.limits) {
+        Ok(measured) => measured,
+        Err(failure) => return failure.into_response(),
+    };
+    let unanswered = Unanswered::of(&request);
+    let mut answer = std::pin::pin!(next.run(request));
+    let begun = Instant::now();
+    let wait = state.limits.request_time;
+    let mut clock = std::pin::pin!(sleep_until(begun + wait));
+    let response = std::future::poll_fn(|cx| {
+        if let std::task::Poll::Ready(response) = answer.as_mut().poll(cx) {
+            return response_of(response, progress.as_deref()).into();
+        }
+        while clock.as_mut().poll(cx).is_ready() {
+            // Time in which content came in does not count.
+            let since = progress.as_ref().map_or(begun, |progress| progress.last());
+            let due = since.max(begun) + wait;
+            if due <= Instant::now() {
+                return unanswered.failure(wait).into_response().into();
+            }
+            clock.as_mut().reset(due);
+        }
+        std::task::Poll::Pending
+    })
+    .await;
+    match place {
+        None => response,
+        Some(place) => keep(response, place),
+    }
+}
+>>>>>>> review
 
 impl Bounds {
     pub(crate) fn new(limits: Limits) -> Self {
@@ -161,32 +201,5 @@ impl Unanswered {
             None => error,
         };
         Failure::with_status(error, StatusCode::GATEWAY_TIMEOUT)
-    }
-}
-
-/// A body that keeps a place until it is complete.
-struct Held {
-    body: Body,
-    #[allow(dead_code, reason = "it counts until it is dropped")]
-    place: OwnedSemaphorePermit,
-}
-
-impl http_body::Body for Held {
-    type Data = bytes::Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, axum::Error>>> {
-        std::pin::Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
     }
 }
