@@ -433,7 +433,9 @@ async fn framed(item: Item, wanted: &Wanted, mut response: Response) -> Answer {
     }
     let length = doc.len() as u64 + range.end.saturating_sub(range.start);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-<<<<<<< HEAD
+    let Some(body) = item.body else {
+        return Ok(response);
+    };
     *response.body_mut() = if body.len() <= MAX_INLINE_BODY {
         let limit = usize::try_from(MAX_INLINE_BODY).unwrap_or(usize::MAX);
         let body = body.bytes(limit).await?;
@@ -442,13 +444,6 @@ async fn framed(item: Item, wanted: &Wanted, mut response: Response) -> Answer {
         let head = stream::once(async move { Ok(doc) });
         Body::from_stream(head.chain(body.into_stream()))
     };
-=======
-    let Some(body) = item.body else {
-        return Ok(response);
-    };
-    let head = stream::once(async move { Ok(doc) });
-    *response.body_mut() = Body::from_stream(head.chain(body.into_stream()));
->>>>>>> review
     Ok(response)
 }
 

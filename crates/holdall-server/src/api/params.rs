@@ -112,7 +112,6 @@ impl<S: Send + Sync> FromRequestParts<S> for PathPlace {
     }
 }
 
-<<<<<<< HEAD
 /// Whether a segment of a path is `.` or `..`, encoded or not.
 fn is_dots(segment: &str) -> bool {
     let dots =
@@ -121,7 +120,8 @@ fn is_dots(segment: &str) -> bool {
         segment.to_ascii_lowercase().replace("%2e", ".").as_str(),
         "." | ".."
     )
-=======
+}
+
 /// The id in a path.
 pub(crate) struct Id(pub(crate) String);
 
@@ -135,7 +135,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
         })?;
         Ok(Self(id))
     }
->>>>>>> review
 }
 
 /// Decodes what is percent-encoded, and refuses what is not valid: nothing is

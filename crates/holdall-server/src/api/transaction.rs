@@ -101,10 +101,6 @@ impl Open {
     /// How many there are that have not expired.
     pub(super) fn count(&self, now: Timestamp) -> usize {
         let all = self.all.lock();
-<<<<<<< HEAD
-        let open = all.values().filter(|held| held.transaction.expires() > now);
-        open.count()
-=======
         all.values().filter(|held| held.is_open(now)).count()
     }
 
@@ -112,7 +108,6 @@ impl Open {
     /// their clients are told why they are over.
     fn sweep(&self, now: Timestamp) {
         self.all.lock().retain(|_, held| held.is_open(now));
->>>>>>> review
     }
 
     fn find(&self, id: &str, caller: &Caller) -> Result<Held> {

@@ -48,47 +48,7 @@ pub(crate) struct Bounds {
 }
 
 /// Paths that are not counted.
-<<<<<<< HEAD
 const UNCOUNTED: [&str; 4] = ["/v1/watch", "/health", "/ready", "/metrics"];
-=======
-const UNCOUNTED: [&str; 3] = ["/v1/watch", "/health", "/ready"];
-
-async fn guard(State(state): State<Arc<Bounds>>, request: Request, next: Next) -> Response {
-    let place = match state.place(request.uri().path()) {
-        Ok(place) => place,
-        Err(failure) => return failure.into_response(),
-    };
-    let (request, progress) = match measured(request, &state.limits) {
-        Ok(measured) => measured,
-        Err(failure) => return failure.into_response(),
-    };
-    let unanswered = Unanswered::of(&request);
-    let mut answer = std::pin::pin!(next.run(request));
-    let begun = Instant::now();
-    let wait = state.limits.request_time;
-    let mut clock = std::pin::pin!(sleep_until(begun + wait));
-    let response = std::future::poll_fn(|cx| {
-        if let std::task::Poll::Ready(response) = answer.as_mut().poll(cx) {
-            return response_of(response, progress.as_deref()).into();
-        }
-        while clock.as_mut().poll(cx).is_ready() {
-            // Time in which content came in does not count.
-            let since = progress.as_ref().map_or(begun, |progress| progress.last());
-            let due = since.max(begun) + wait;
-            if due <= Instant::now() {
-                return unanswered.failure(wait).into_response().into();
-            }
-            clock.as_mut().reset(due);
-        }
-        std::task::Poll::Pending
-    })
-    .await;
-    match place {
-        None => response,
-        Some(place) => keep(response, place),
-    }
-}
->>>>>>> review
 
 impl Bounds {
     pub(crate) fn new(limits: Limits) -> Self {
@@ -130,7 +90,7 @@ impl Bounds {
         .await;
         match place {
             None => response,
-            Some(place) => response.map(|body| Body::new(Held { body, place })),
+            Some(place) => keep(response, place),
         }
     }
 
