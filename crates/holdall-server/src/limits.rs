@@ -35,7 +35,7 @@ pub struct Limits {
     pub max_batch: u64,
     /// Operations of a batch.
     pub max_batch_ops: usize,
-    /// Bytes of all requests that are held in memory at once.
+    /// Bytes of requests and pages that are held in memory at once.
     pub max_buffered: u64,
     /// Connections at once.
     pub max_connections: usize,

@@ -1,15 +1,18 @@
 //! Batches, staged bodies, and what became of them.
 
+use std::fmt;
+
 use bytes::{Bytes, BytesMut};
 use holdall_core::{
     Action, Attrs, Batch, CollectionName, Commit, Condition, Doc, Entry, Error, Key, NewBody,
     Operation, Outcome, Put, Result, Staged, Timestamp, Written,
 };
+use serde::de::{self, Deserializer as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::entry::read_digest;
-use crate::{EntryShape, read_attrs, read_base64, read_object, write_attrs};
+use crate::{EntryShape, not_taken, read_attrs, read_base64, read_object, write_attrs};
 
 /// Puts, deletes and checks that take effect all or nothing.
 #[derive(Debug, Serialize, Deserialize)]
@@ -136,21 +139,30 @@ impl BatchShape {
         Ok(Head { json, bodies })
     }
 
-    /// Reads a batch: the JSON, and the bodies behind it.
+    /// Reads a batch of so many operations at most: the JSON, and the bodies
+    /// behind it.
     ///
     /// # Errors
     /// `Invalid` or `TooLarge`, naming the operation and the rule.
-    pub fn read(json: &[u8], mut bodies: Bytes) -> Result<Batch> {
-        let shape: Self = read_object(json)?;
-        let mut batch = match &shape.id {
+    pub fn read(json: &[u8], mut bodies: Bytes, max_ops: usize) -> Result<Batch> {
+        let outline: Outline<'_> = read_object(json)?;
+        let mut batch = match &outline.id {
             Some(id) => Batch::with_id(id.parse()?),
             None => Batch::new(),
         };
-        for (at, operation) in shape.operations.into_iter().enumerate() {
-            let operation = read_operation(operation, &mut bodies)
-                .map_err(|error| error.while_doing(format!("operation {at} of the batch")))?;
-            batch.push(operation);
+        let mut refused = None;
+        let operations = Operations {
+            batch: &mut batch,
+            bodies: &mut bodies,
+            max_ops,
+            refused: &mut refused,
+        };
+        let read = serde_json::Deserializer::from_str(outline.operations.get())
+            .deserialize_seq(operations);
+        if let Some(error) = refused {
+            return Err(error);
         }
+        read.map_err(not_taken)?;
         if !bodies.is_empty() {
             return Err(Error::invalid(format!(
                 "{} bytes stand behind the last body of the batch",
@@ -158,6 +170,59 @@ impl BatchShape {
             )));
         }
         Ok(batch)
+    }
+}
+
+/// A batch whose operations are not read yet.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Outline<'a> {
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(borrow)]
+    operations: &'a RawValue,
+}
+
+/// Reads one operation after the other: as shapes, many small ones would take
+/// far more memory than their text.
+struct Operations<'a> {
+    batch: &'a mut Batch,
+    bodies: &'a mut Bytes,
+    max_ops: usize,
+    /// What serde has no room for.
+    refused: &'a mut Option<Error>,
+}
+
+impl<'de> Visitor<'de> for Operations<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of operations")
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut operations: S) -> std::result::Result<(), S::Error> {
+        for at in 0.. {
+            let Some(shape) = operations.next_element::<OperationShape>()? else {
+                break;
+            };
+            let operation = if at < self.max_ops {
+                read_operation(shape, self.bodies)
+                    .map_err(|error| error.while_doing(format!("operation {at} of the batch")))
+            } else {
+                Err(Error::too_large(format!(
+                    "the batch has more than {} operations, the limit of this server",
+                    self.max_ops
+                )))
+            };
+            match operation {
+                Ok(operation) => self.batch.push(operation),
+                Err(error) => {
+                    *self.refused = Some(error);
+                    return Err(de::Error::custom("an operation is not taken"));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -455,9 +520,22 @@ mod tests {
         let sent = batch();
         let head = BatchShape::write(&sent).unwrap();
         let (json, bodies) = (head.json.clone(), head.bodies.concat());
-        let read = BatchShape::read(&json, bodies.into()).unwrap();
+        let read = BatchShape::read(&json, bodies.into(), 6).unwrap();
         assert_eq!(format!("{read:?}"), format!("{sent:?}"));
         assert_eq!(head.into_bytes().len(), json.len() + 5);
+    }
+
+    /// A bug: all of it was read before its operations were counted, at tens
+    /// of times the memory of its text.
+    #[test]
+    fn a_batch_of_more_operations_than_are_taken_is_not_read_to_its_end() {
+        let json = BatchShape::write(&batch()).unwrap().json;
+        let error = BatchShape::read(&json, "small".into(), 5).unwrap_err();
+        assert_eq!(error.kind(), holdall_core::ErrorKind::TooLarge, "{error}");
+        let delete = r#"{"op":"delete","collection":"c","key":"k"}"#;
+        let behind = format!(r#"{{"operations":[{delete},{delete},7]}}"#);
+        let error = BatchShape::read(behind.as_bytes(), Bytes::new(), 1).unwrap_err();
+        assert_eq!(error.kind(), holdall_core::ErrorKind::TooLarge, "{error}");
     }
 
     #[test]
@@ -504,7 +582,7 @@ mod tests {
             (&format!(r#"{{"operations":[{put},"if":"maybe"}}]}}"#), ""),
         ] {
             let tail = Bytes::copy_from_slice(tail.as_bytes());
-            let error = BatchShape::read(json.as_bytes(), tail).unwrap_err();
+            let error = BatchShape::read(json.as_bytes(), tail, 6).unwrap_err();
             assert_eq!(
                 error.kind(),
                 holdall_core::ErrorKind::Invalid,

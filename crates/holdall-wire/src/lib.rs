@@ -52,14 +52,17 @@ pub fn read_attrs(text: &str) -> Result<Attrs> {
 /// # Errors
 /// `Invalid` if the JSON is none, or no object: serde takes a list of the
 /// members' values, too, which is no part of the protocol.
-pub fn read_object<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T> {
+pub fn read_object<'a, T: serde::Deserialize<'a>>(json: &'a [u8]) -> Result<T> {
     if json.trim_ascii_start().first() != Some(&b'{') {
         return Err(Error::invalid(
             "the JSON is not what this call takes: it takes an object, {…}",
         ));
     }
-    serde_json::from_slice(json)
-        .map_err(|error| Error::invalid("the JSON is not what this call takes").because(error))
+    serde_json::from_slice(json).map_err(not_taken)
+}
+
+fn not_taken(error: serde_json::Error) -> Error {
+    Error::invalid("the JSON is not what this call takes").because(error)
 }
 
 fn read_base64(text: &str, what: &str) -> Result<Vec<u8>> {

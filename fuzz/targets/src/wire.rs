@@ -99,11 +99,11 @@ fn batch(data: &[u8]) -> bool {
         Some(at) => (&data[..at], data[at + 1..].to_vec()),
         None => (data, Vec::new()),
     };
-    let Some(batch) = taken(BatchShape::read(json, bodies.into())) else {
+    let Some(batch) = taken(BatchShape::read(json, bodies.into(), 100)) else {
         return false;
     };
     let head = BatchShape::write(&batch).expect("what was read is written");
-    let again = BatchShape::read(&head.json, head.bodies.concat().into());
+    let again = BatchShape::read(&head.json, head.bodies.concat().into(), 100);
     let again = again.expect("what was written is read");
     assert_eq!(format!("{again:?}"), format!("{batch:?}"));
     true

@@ -92,7 +92,7 @@ pub(super) async fn write(
             .into());
         }
     };
-    let batch = BatchShape::read(&json, bodies)?;
+    let batch = BatchShape::read(&json, bodies, api.limits().max_batch_ops)?;
     for operation in batch.operations() {
         match operation.action {
             // What was read may be checked, too: that is how a client commits a
