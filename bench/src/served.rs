@@ -44,12 +44,7 @@ pub(crate) fn serve(store: &str) -> Result<()> {
             store.put(&name, &key, Condition::Any, put).await?;
         }
         let options = ServerOptions::default();
-        let routes = app(App {
-            limits: options.limits,
-            ending: options.ending.clone(),
-            metrics: options.metrics.clone(),
-            ..App::new(store)
-        });
+        let routes = app(App::of(store, &options));
         let server = Server::bind("127.0.0.1:0", options).await?;
         println!("{}", server.url());
         std::thread::spawn(tell_memory);

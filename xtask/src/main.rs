@@ -8,6 +8,7 @@
     reason = "the rule is for the library; a task runner reads its environment"
 )]
 
+mod api_fuzz;
 mod docs;
 mod fuzz;
 mod lint;
@@ -57,6 +58,12 @@ const TASKS: &[Task] = &[
         arguments: "[TARGET] [SECONDS]",
         what: "fuzzes a target, a minute by default; without a target lists them",
         run: fuzz::run,
+    },
+    Task {
+        name: "api-fuzz",
+        arguments: "[SECONDS] [SEED]",
+        what: "asks a server what its OpenAPI document says, and much that it does not",
+        run: api_fuzz::run,
     },
     Task {
         name: "msrv",

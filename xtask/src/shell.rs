@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::Receiver;
 
 /// A task's answer; the error is a sentence.
 pub(crate) type Result<T = ()> = std::result::Result<T, String>;
@@ -89,6 +90,25 @@ impl Shell {
             .map_err(|error| error.to_string())
     }
 
+    /// Starts it and reads what it says on stderr.
+    pub(crate) fn start(mut self) -> Result<Running> {
+        let line = self.announce();
+        let cannot = |error: std::io::Error| format!("cannot run `{line}`: {error}");
+        let mut child = self.0.stderr(Stdio::piped()).spawn().map_err(cannot)?;
+        let said = child.stderr.take().ok_or("there is no pipe to it")?;
+        let (sender, lines) = std::sync::mpsc::channel();
+        // Reads on, or it would wait for room in the pipe.
+        std::thread::spawn(move || {
+            for line in BufReader::new(said)
+                .lines()
+                .map_while(std::result::Result::ok)
+            {
+                let _ended = sender.send(line);
+            }
+        });
+        Ok(Running { child, lines })
+    }
+
     /// Runs it without a word; answers whether it succeeded and all that it
     /// said. `None` if there is no such program.
     pub(crate) fn ask(mut self) -> Option<(bool, String)> {
@@ -109,6 +129,35 @@ impl Shell {
         let line = words.join(" ");
         eprintln!("\n$ {line}");
         line
+    }
+}
+
+/// A program that runs until it is told to end, or until this is dropped.
+pub(crate) struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    /// The first line that something is found in; `None` if it ends before.
+    pub(crate) fn find<T>(&mut self, find: impl Fn(&str) -> Option<T>) -> Option<T> {
+        self.lines.iter().find_map(|line| {
+            eprintln!("{line}");
+            find(&line)
+        })
+    }
+
+    /// Tells it to end; answers whether it ended well, and what else it said.
+    pub(crate) fn end(mut self) -> Result<(bool, Vec<String>)> {
+        shell("kill").args([self.child.id().to_string()]).run()?;
+        let status = self.child.wait().map_err(|error| error.to_string())?;
+        Ok((status.success(), self.lines.iter().collect()))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _gone = self.child.kill().and_then(|()| self.child.wait());
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::shell::{Result, cargo, shell};
+use crate::tools;
 
 /// Runs the doctests, then all others, and sums them up at the end. Arguments
 /// choose tests by parts of their names; doctests are left out then.
@@ -57,16 +58,7 @@ fn install_strace() {
     if is_there.is_some_and(|(worked, _)| worked) {
         return;
     }
-    let installed = shell("apt-get")
-        .args(["update", "-q"])
-        .run()
-        .and_then(|()| {
-            shell("apt-get")
-                .args(["install", "-y", "-q", "strace"])
-                .env("DEBIAN_FRONTEND", "noninteractive")
-                .run()
-        });
-    if let Err(error) = installed {
+    if let Err(error) = tools::apt_install(&["strace"]) {
         eprintln!("strace is not here and could not be installed: {error}");
     }
 }

@@ -20,6 +20,69 @@ pub(crate) const FUZZ: Tool = Tool {
     version: "0.13.2",
 };
 
+/// Packages from PyPI that work together.
+pub(crate) struct PythonTools {
+    name: &'static str,
+    packages: &'static [&'static str],
+}
+
+/// Also what it stands on most, and the validator of the document.
+pub(crate) const SCHEMATHESIS: PythonTools = PythonTools {
+    name: "schemathesis-4.32.5",
+    packages: &[
+        "schemathesis==4.32.5",
+        "hypothesis==6.170.15",
+        "openapi-spec-validator==0.9.0",
+    ],
+};
+
+impl PythonTools {
+    /// The Python that knows them, installed now if it is not there.
+    pub(crate) fn path(&self) -> Result<PathBuf> {
+        let folder = cache()?.join(self.name);
+        let python = folder.join("bin/python");
+        // Renamed when it is whole: what was broken off is made anew.
+        if python.exists() {
+            return Ok(python);
+        }
+        eprintln!(
+            "{} goes to {}; this happens once",
+            self.name,
+            folder.display()
+        );
+        let part = folder.with_extension("part");
+        let _rest = std::fs::remove_dir_all(&part);
+        let make = || shell("python3").args(["-m", "venv"]).args([&part]).run();
+        make().or_else(|_| {
+            apt_install(&["python3", "python3-venv"])?;
+            make()
+        })?;
+        shell(part.join("bin/python"))
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+            ])
+            .args(self.packages)
+            .run()?;
+        std::fs::rename(&part, &folder)
+            .map_err(|error| format!("cannot move {}: {error}", part.display()))?;
+        Ok(python)
+    }
+}
+
+/// Installs packages of Debian.
+pub(crate) fn apt_install(packages: &[&str]) -> Result {
+    shell("apt-get").args(["update", "-q"]).run()?;
+    shell("apt-get")
+        .args(["install", "-y", "-q"])
+        .args(packages)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .run()
+}
+
 impl Tool {
     /// Where it stands, installed now if it is not there in this version.
     pub(crate) fn path(&self) -> Result<PathBuf> {

@@ -114,7 +114,7 @@ fn large(options: &Options, report: &mut Report) -> Result<()> {
     let place = Place::make(options)?;
     let mut server = Process::start(&["serve", &text(&place.file("served.db"))])?;
     let bytes = options.body.to_string();
-    let mut client = Process::start(&["http-body", &server.url, &bytes])?;
+    let mut client = Process::start_on("1", &["http-body", &server.url, &bytes])?;
     let shown = size::show(options.body);
     for way in ["in", "out"] {
         server.ask("mark")?;
@@ -161,8 +161,8 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// This program, doing work of `bench child` on the first processor, and the
-/// load on another.
+/// This program, doing work of `bench child` on a processor of its own: servers
+/// on the first, the load on the second.
 struct Process {
     child: Child,
     input: ChildStdin,
@@ -172,8 +172,12 @@ struct Process {
 
 impl Process {
     fn start(work: &[&str]) -> Result<Self> {
+        Self::start_on("0", work)
+    }
+
+    fn start_on(processor: &str, work: &[&str]) -> Result<Self> {
         let mut child = Command::new("taskset")
-            .args(["-c", "0"])
+            .args(["-c", processor])
             .arg(std::env::current_exe()?)
             .arg("child")
             .args(work)

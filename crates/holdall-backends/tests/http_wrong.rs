@@ -22,6 +22,7 @@ use holdall_core::{
 };
 use holdall_wire::CapabilitiesShape;
 use proxy::server_that_answers;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const VERSION: &str = "0193c1f0-8a2b-7c3d-9e4f-001122334455";
 
@@ -163,6 +164,35 @@ async fn a_server_that_says_nothing_is_a_timeout() {
         timeout: Duration::from_millis(100),
         ..HttpOptions::new(format!("http://{}", listener.local_addr().unwrap()))
     };
+    let error = HttpBackend::open(options).await.map(drop).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.retry()),
+        (ErrorKind::Timeout, Retry::Yes),
+        "{error}"
+    );
+}
+
+/// One byte now and then kept a reader waiting for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_drips_is_a_timeout() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let options = HttpOptions {
+        timeout: Duration::from_millis(200),
+        ..HttpOptions::new(format!("http://{}", listener.local_addr().unwrap()))
+    };
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let _ = client.read(&mut [0; 1000]).await.unwrap();
+                let mut drop = &b"HTTP/1.1 200 OK\r\n\r\n"[..];
+                while client.write_all(drop).await.is_ok() {
+                    drop = b" ";
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            });
+        }
+    });
     let error = HttpBackend::open(options).await.map(drop).unwrap_err();
     assert_eq!(
         (error.kind(), error.retry()),

@@ -195,12 +195,12 @@ async fn open_url(settings: Settings, access: Access) -> Result<Store, Failure> 
 /// The token of `HOLDALL_TOKEN`, for a server whose URL was given with the
 /// command. Not for those of `holdall.toml`: the one in the working folder may
 /// be somebody else's, and name a server that collects tokens.
-fn with_token(settings: Settings) -> Result<Settings, Failure> {
+pub(crate) fn with_token(settings: Settings) -> holdall::Result<Settings> {
     let takes_one = matches!(settings.scheme(), "http" | "https")
         && settings.option("token").is_none()
         && settings.option("token_file").is_none();
     match environment::variable("HOLDALL_TOKEN").filter(|_| takes_one) {
-        Some(token) => Ok(settings.with("token", token)?),
+        Some(token) => settings.with("token", token),
         None => Ok(settings),
     }
 }

@@ -110,6 +110,14 @@ fn the_token_of_the_environment_goes_to_the_server_of_the_command_alone() {
         keys(&with_token(by_variable.env("HOLDALL_STORE", &url)).ok()),
         ["a"]
     );
+    // The suite's workers are processes of their own, which need it too.
+    let suite = ["conformance", &url, "--only", "processes/one-creator"];
+    let suite = ran(folder
+        .command(suite)
+        .env("HOLDALL_TOKEN", &token)
+        .output()
+        .unwrap());
+    assert_eq!(json_lines(&suite.out)[0]["result"], "passed", "{suite:?}");
     let beside = format!("{url}?token=hold_other");
     with_token(&mut on(&folder, &beside, "ls notes")).fails(6, "token");
 

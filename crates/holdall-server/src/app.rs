@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use holdall_core::{DynBackend, Env};
 use tokio_util::sync::CancellationToken;
 
-use crate::access::{Access, protect};
-use crate::compress::compress;
-use crate::metrics::{Counted, measure};
-use crate::{Limits, Metrics, api, limit_requests};
+use crate::access::{Access, Gate};
+use crate::metrics::Counted;
+use crate::requests::Bounds;
+use crate::{Limits, Metrics, ServerOptions, api};
 
 /// What the routes of a server stand on.
 #[derive(Clone, Debug)]
@@ -40,6 +43,16 @@ impl App {
             metrics: Metrics::default(),
         }
     }
+
+    /// The same, with what the routes share with the server that answers.
+    pub fn of(store: impl Into<DynBackend>, options: &ServerOptions) -> Self {
+        Self {
+            limits: options.limits,
+            ending: options.ending.clone(),
+            metrics: options.metrics.clone(),
+            ..Self::new(store)
+        }
+    }
 }
 
 /// The routes of a server: those of `docs/http.md`, within limits, and behind
@@ -51,27 +64,49 @@ impl App {
 /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 /// # runtime.block_on(async {
 /// let options = ServerOptions::default();
-/// let routes = app(App {
-///     limits: options.limits,
-///     ending: options.ending.clone(),
-///     metrics: options.metrics.clone(),
-///     ..App::new(MemoryBackend::new())
-/// });
+/// let routes = app(App::of(MemoryBackend::new(), &options));
 /// let server = Server::bind("127.0.0.1:0", options).await?;
 /// server.serve(routes, async {}).await; // until the future is ready
 /// # Ok::<(), holdall_core::Error>(())
 /// # }).unwrap();
 /// ```
 pub fn app(app: App) -> Router {
-    let access = app.access.max_rate(app.limits.max_rate);
-    let store = Counted::new(app.store, app.metrics.clone());
-    let routes = api::api(
-        Arc::new(store),
-        app.env,
-        app.limits,
-        app.ending,
-        app.metrics.clone(),
-    );
-    let routes = protect(limit_requests(routes, app.limits), access);
-    measure(compress(routes), app.metrics)
+    let (gate, cors) = app.access.max_rate(app.limits.max_rate).gate();
+    let front = Arc::new(Front {
+        gate,
+        bounds: Bounds::new(app.limits),
+        metrics: app.metrics.clone(),
+    });
+    let store = Arc::new(Counted::new(app.store, app.metrics.clone()));
+    let routes = api::api(store, app.env, app.limits, app.ending, app.metrics);
+    let routes = routes.layer(from_fn_with_state(front, pass));
+    match cors {
+        // Outside of the gate: preflights have no token, and pages read why
+        // they were refused.
+        Some(cors) => routes.layer(cors),
+        None => routes,
+    }
+}
+
+/// What every request passes on its way to its handler.
+///
+/// In one function, not in a layer for each: axum copies all that a layer stands
+/// around for every request, and five of them took longer than a read.
+struct Front {
+    gate: Gate,
+    bounds: Bounds,
+    metrics: Metrics,
+}
+
+async fn pass(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
+    let (counting, request) = front.metrics.begin(request);
+    let response = match front.gate.admit(request).await {
+        Err(failure) => failure.into_response(),
+        Ok((request, admitted)) => {
+            let response = front.bounds.run(request, next).await;
+            admitted.ended(response.status());
+            response
+        }
+    };
+    counting.end(response)
 }

@@ -1,12 +1,12 @@
 //! Answers that are compressed.
 
-use axum::Router;
 use axum::extract::Request;
 use axum::middleware::map_request;
 use http::header::Entry;
 use http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version, header};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate as _, SizeAbove};
+use utoipa_axum::router::OpenApiRouter;
 
 /// Less than this is not worth it: it fits into one packet.
 const LEAST: u64 = 1024;
@@ -15,8 +15,12 @@ const LEAST: u64 = 1024;
 /// gzip. Never those with an `ETag`, as items have: it is of the bytes as they
 /// are stored, and a client that has it must get these, or `If-Match` and
 /// ranges would be of another representation. Neither are bodies, which may
-/// be compressed already, nor events, which would wait in a buffer.
-pub(crate) fn compress(routes: Router) -> Router {
+/// be compressed already, nor events, which would wait in a buffer. So it stands
+/// around the routes of long answers alone.
+pub(crate) fn compress<S>(routes: OpenApiRouter<S>) -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
     let worth = SizeAbove::new(LEAST).and(fits);
     routes
         .layer(CompressionLayer::new().compress_when(worth))

@@ -91,6 +91,28 @@ async fn head_tells_what_get_would() {
     server.ask("HEAD /v1/items/c/none", "").await.is(404);
 }
 
+/// A frame whose type was forgotten would be kept as a body.
+#[tokio::test]
+async fn a_frame_says_that_it_is_one() {
+    let server = Asked::new();
+    for kind in ["application/octet-stream", "application/json"] {
+        let line = format!("PUT /v1/items/a/a\ncontent-type: {kind}\nholdall-head-length: 2");
+        let told = server.ask(&line, "{}").await.is_problem(400, "invalid");
+        let detail = told["detail"].as_str().unwrap();
+        assert!(detail.contains("application/vnd.holdall.item"), "{detail}");
+    }
+    let line = "POST /v1/batches\ncontent-type: application/json\nholdall-head-length: 17";
+    let told = server.ask(line, r#"{"operations":[]}"#).await;
+    told.is_problem(400, "invalid");
+    let line = "PUT /v1/items/a/a\ncontent-type: application/json\nholdall-body: none";
+    server.ask(line, "{}").await.is(201);
+    let line = "PUT /v1/items/a/b\nholdall-body: none";
+    let told = server.ask(line, "body").await;
+    told.is_problem(400, "invalid");
+    let line = "PUT /v1/items/a/b\ncontent-type: application/json\nholdall-body: some";
+    server.ask(line, "{}").await.is_problem(400, "invalid");
+}
+
 #[tokio::test]
 async fn doc_and_body_travel_as_one() {
     let server = Asked::new();

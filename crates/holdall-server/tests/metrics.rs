@@ -152,11 +152,7 @@ async fn the_store_is_counted_by_operation_and_kind_of_error() {
 #[tokio::test]
 async fn connections_are_counted_while_they_are_open() {
     let options = ServerOptions::default();
-    let routes = app(App {
-        ending: options.ending.clone(),
-        metrics: options.metrics.clone(),
-        ..App::new(MemoryBackend::new())
-    });
+    let routes = app(App::of(MemoryBackend::new(), &options));
     let ending = options.ending.clone();
     let server = Server::bind("127.0.0.1:0", options).await.unwrap();
     let address = server.local_addr().unwrap();
@@ -174,4 +170,37 @@ async fn connections_are_counted_while_they_are_open() {
     ask("\nholdall_connections_accepted_total 2\n").await;
     ending.cancel();
     served.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_page_lists_each_metric() {
+    let server = Asked::new();
+    // What has never happened has no series.
+    for status in [201, 412] {
+        let line = "PUT /v1/items/a/a\nif-none-match: *";
+        server.ask(line, "body").await.is(status);
+    }
+    let told = server.ask("GET /metrics", "").await;
+    let mut families: Vec<_> = told
+        .text()
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .map(|line| {
+            let (name, kind) = line.split_once(' ').unwrap();
+            match kind {
+                "counter" => format!("{name}_total"),
+                "info" => format!("{name}_info"),
+                _ => name.to_owned(),
+            }
+        })
+        .collect();
+    let page = include_str!("../../../docs/server.md");
+    let mut listed: Vec<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `holdall_"))
+        .map(|line| format!("holdall_{}", line.split('`').next().unwrap()))
+        .collect();
+    families.sort();
+    listed.sort();
+    assert_eq!(families, listed);
 }

@@ -88,13 +88,21 @@ pub fn read_etag(text: &str) -> Result<Version> {
 
 /// Writes an entry into headers.
 pub fn write_entry(entry: &Entry, headers: &mut HeaderMap) {
+    headers.reserve(16);
+    let modified = entry.modified.to_string();
     headers.insert(header::ETAG, etag(entry.version));
     headers.insert(
         header::LAST_MODIFIED,
-        header_value(&http_date(entry.modified)),
+        header_value(&http_date(entry.modified, &modified)),
     );
-    headers.insert(CREATED, header_value(&entry.created.to_string()));
-    headers.insert(MODIFIED, header_value(&entry.modified.to_string()));
+    let modified = header_value(&modified);
+    let created = if entry.created == entry.modified {
+        modified.clone()
+    } else {
+        header_value(&entry.created.to_string())
+    };
+    headers.insert(CREATED, created);
+    headers.insert(MODIFIED, modified);
     if let Some(digest) = entry.digest {
         headers.insert(SIZE, HeaderValue::from(entry.size));
         headers.insert(DIGEST, header_value(&digest.to_string()));
@@ -131,14 +139,13 @@ pub fn read_entry(headers: &HeaderMap) -> Result<Entry> {
     })
 }
 
-/// The form of RFC 9110: `Sat, 21 Nov 2026 09:10:58 GMT`.
-fn http_date(time: Timestamp) -> String {
+/// A time and its text in the form of RFC 9110: `Sat, 21 Nov 2026 09:10:58 GMT`.
+fn http_date(time: Timestamp, text: &str) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ];
     // 2026-11-21T09:10:58.000000Z
-    let text = time.to_string();
     let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or("00");
     let month = part(5..7).parse::<usize>().unwrap_or(1).saturating_sub(1);
     let days = time.as_micros().div_euclid(24 * 60 * 60 * 1_000_000);
@@ -189,7 +196,8 @@ mod tests {
             ("2026-11-21T12:00:00Z", "Sat, 21 Nov 2026 12:00:00 GMT"),
             ("1969-12-31T23:59:59Z", "Wed, 31 Dec 1969 23:59:59 GMT"),
         ] {
-            assert_eq!(http_date(text.parse().unwrap()), want);
+            let time: Timestamp = text.parse().unwrap();
+            assert_eq!(http_date(time, &time.to_string()), want);
         }
     }
 

@@ -20,10 +20,7 @@ fn account(owner: &str, balance: i64) -> Account {
 
 async fn serve() -> String {
     let options = ServerOptions::default();
-    let routes = app(App {
-        ending: options.ending.clone(),
-        ..App::new(MemoryBackend::new())
-    });
+    let routes = app(App::of(MemoryBackend::new(), &options));
     let server = Server::bind("127.0.0.1:0", options).await.unwrap();
     let url = server.url();
     tokio::spawn(server.serve(routes, std::future::pending()));

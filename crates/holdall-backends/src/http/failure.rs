@@ -224,7 +224,7 @@ pub(super) fn of_silence(address: &Address, timeout: Duration) -> Unanswered {
 pub(super) fn of_pause(timeout: Duration) -> Unanswered {
     Unanswered {
         error: Error::timeout(format!(
-            "nothing more of the server's answer came within {timeout:?}; the rest is lost"
+            "the server's answer came too slowly: for {timeout:?} nothing, or less than 16 KiB in a second; the rest is lost"
         )),
         fate: Fate::BrokenOff,
     }

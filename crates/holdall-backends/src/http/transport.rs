@@ -13,6 +13,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use parking_lot::RwLock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::address::{Address, Parameters};
 use super::connect::Connector;
@@ -26,6 +27,9 @@ const MAX_HEADERS: usize = 64 * 1024;
 
 /// The most bytes of an answer that is one JSON value.
 pub(super) const MAX_JSON: usize = 64 * 1024 * 1024;
+
+/// The least bytes in a second of an answer that is read at once.
+const LEAST_RATE: u64 = 16 * 1024;
 
 /// A request, which can be made more than once.
 #[derive(Clone, Debug)]
@@ -220,7 +224,7 @@ impl Transport {
                         None => failure::of_client(error, &self.address),
                     });
                 }
-                Err(_) if progress.deadline(self.timeout) > tokio::time::Instant::now() => {}
+                Err(_) if progress.deadline(self.timeout) > Instant::now() => {}
                 Err(_) => return Err(failure::of_silence(&self.address, self.timeout)),
             }
         };
@@ -230,6 +234,8 @@ impl Transport {
             headers: parts.headers,
             content,
             timeout: self.timeout,
+            begun: Some(Instant::now()),
+            received: 0,
             turn: None,
         })
     }
@@ -317,6 +323,9 @@ pub(super) struct Answer {
     pub(super) headers: HeaderMap,
     content: Incoming,
     timeout: Duration,
+    /// When it began, unless it lasts as long as its reader likes.
+    begun: Option<Instant>,
+    received: u64,
     turn: Option<OwnedSemaphorePermit>,
 }
 
@@ -367,7 +376,13 @@ impl Answer {
         timeout: Duration,
     ) -> Result<Option<Bytes>, Unanswered> {
         loop {
-            let frame = tokio::time::timeout(timeout, self.content.frame()).await;
+            let mut deadline = Instant::now() + timeout;
+            if let Some(begun) = self.begun {
+                // Else an answer of one byte now and then would never end.
+                let by_size = Duration::from_secs(self.received / LEAST_RATE);
+                deadline = deadline.min(begun + timeout + by_size);
+            }
+            let frame = tokio::time::timeout_at(deadline, self.content.frame()).await;
             let frame = frame.map_err(|_| failure::of_pause(timeout))?;
             match frame
                 .transpose()
@@ -375,7 +390,10 @@ impl Answer {
                 .map(http_body::Frame::into_data)
             {
                 None => return Ok(None),
-                Some(Ok(piece)) if !piece.is_empty() => return Ok(Some(piece)),
+                Some(Ok(piece)) if !piece.is_empty() => {
+                    self.received += piece.len() as u64;
+                    return Ok(Some(piece));
+                }
                 // An empty piece, or trailers, which nobody sends.
                 Some(_) => {}
             }
@@ -408,6 +426,7 @@ impl Answer {
     /// long as its reader.
     pub(super) fn lasts(mut self) -> Self {
         self.turn = None;
+        self.begun = None;
         self
     }
 }

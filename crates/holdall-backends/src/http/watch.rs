@@ -166,7 +166,7 @@ impl Watching {
             return Err(garbled("another type than that of events"));
         }
         let mut line = Line {
-            answer,
+            answer: answer.lasts(),
             events: Events::default(),
         };
         let mut blocks = Vec::new();

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use holdall::conformance::{CaseResult, Options, Report, Status, Target};
-use holdall::{Settings, open};
+use holdall::{Settings, Store};
 use serde_json::json;
 
 use crate::args::Conformance;
@@ -12,6 +12,7 @@ use crate::environment;
 use crate::exit::{Failure, say};
 use crate::output::Output;
 use crate::progress::Progress;
+use crate::store::with_token;
 use crate::table::Table;
 
 pub(crate) async fn run(output: &mut Output, wanted: Conformance) -> Result<(), Failure> {
@@ -53,16 +54,14 @@ pub(crate) fn serve() -> Option<ExitCode> {
 }
 
 async fn opened(url: String) -> holdall::Result<holdall::DynBackend> {
-    Ok(open(&url).await?.backend().clone())
+    let settings = with_token(Settings::parse(&url)?)?;
+    Ok(Store::open(settings).await?.backend().clone())
 }
 
 /// A store by its URL; what is in memory is gone when it is closed.
 pub(crate) fn target(url: &str) -> Result<Target, Failure> {
     let settings = Settings::parse(url)?;
-    let target = Target::new(
-        url,
-        |url| async move { Ok(open(&url).await?.backend().clone()) },
-    );
+    let target = Target::new(url, opened);
     Ok(if settings.scheme() == "memory" {
         target
     } else {

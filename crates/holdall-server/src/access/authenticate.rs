@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use holdall_core::{Error, ErrorKind};
 
 use super::audit::{Audit, Call};
@@ -18,50 +16,61 @@ use crate::Failure;
 
 /// What the gate goes by.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     pub(super) tokens: Option<Tokens>,
     pub(super) guard: Guard,
     pub(super) rate: Rate,
     pub(super) audit: Arc<Audit>,
 }
 
-/// Refuses a request, or says who makes it.
-pub(super) async fn authenticate(
-    State(gate): State<Arc<Gate>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let call = Call::of(&request);
-    let public = needs_no_token(request.uri().path());
-    let (mut parts, body) = request.into_parts();
-    if let Err(error) = gate.guard.check(&parts, public) {
-        gate.audit
-            .refused(&call, None, StatusCode::FORBIDDEN, &error);
-        return Failure::from(error).into_response();
+impl Gate {
+    /// Refuses a request, or says who makes it: its handler has a [`Caller`].
+    /// What comes back is told how it ended.
+    ///
+    /// # Errors
+    /// The answer to a request that is refused.
+    pub(crate) async fn admit(&self, request: Request) -> Result<(Request, Admitted), Failure> {
+        let call = Call::of(&request);
+        let public = needs_no_token(request.uri().path());
+        let (mut parts, body) = request.into_parts();
+        if let Err(error) = self.guard.check(&parts, public) {
+            self.audit
+                .refused(&call, None, StatusCode::FORBIDDEN, &error);
+            return Err(error.into());
+        }
+        if public {
+            return Ok((Request::from_parts(parts, body), Admitted(None)));
+        }
+        let token = match &self.tokens {
+            None => None,
+            Some(tokens) => {
+                let token = self.token(tokens, &call, &parts.headers).await?;
+                Some((token, tokens.clone()))
+            }
+        };
+        let caller = Caller::new(token, call, self.audit.clone());
+        parts.extensions.insert(caller.clone());
+        Ok((Request::from_parts(parts, body), Admitted(Some(caller))))
     }
-    if public {
-        return next.run(Request::from_parts(parts, body)).await;
-    }
-    let token = match &gate.tokens {
-        None => None,
-        Some(tokens) => match gate.token(tokens, &call, &parts.headers).await {
-            Ok(token) => Some((token, tokens.clone())),
-            Err(failure) => return failure.into_response(),
-        },
-    };
-    let ending = Ending(Caller::new(token, call, gate.audit.clone()));
-    parts.extensions.insert(ending.0.clone());
-    let response = next.run(Request::from_parts(parts, body)).await;
-    ending.0.ended(Some(response.status()));
-    response
 }
 
-/// Tells of an administrative request whose client did not wait for the end.
-struct Ending(Caller);
+/// A request that passed. It tells of an administrative one, whether its client
+/// waits for the end or not.
+pub(crate) struct Admitted(Option<Caller>);
 
-impl Drop for Ending {
+impl Admitted {
+    pub(crate) fn ended(mut self, status: StatusCode) {
+        if let Some(caller) = self.0.take() {
+            caller.ended(Some(status));
+        }
+    }
+}
+
+impl Drop for Admitted {
     fn drop(&mut self) {
-        self.0.ended(None);
+        if let Some(caller) = self.0.take() {
+            caller.ended(None);
+        }
     }
 }
 

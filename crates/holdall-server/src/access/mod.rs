@@ -2,9 +2,9 @@
 //! and audit lines. `docs/access.md` tells of it.
 //!
 //! ```
-//! use axum::Router;
 //! use holdall_core::{Env, MemoryBackend};
-//! use holdall_server::access::{Access, Grant, NewToken, Tokens, Verb, protect};
+//! use holdall_server::access::{Access, Grant, NewToken, Tokens, Verb};
+//! use holdall_server::{App, app};
 //! # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 //! # runtime.block_on(async {
 //! let tokens = Tokens::new(MemoryBackend::new().into(), Env::system())?;
@@ -13,7 +13,7 @@
 //! let (token, secret) = tokens.create(new).await?;
 //! assert!(secret.reveal().starts_with("hld_"));
 //!
-//! let app: Router = protect(Router::new(), Access::tokens(tokens));
+//! let routes = app(App { access: Access::tokens(tokens), ..App::new(MemoryBackend::new()) });
 //! # Ok::<(), holdall_core::Error>(())
 //! # }).unwrap();
 //! ```
@@ -29,7 +29,7 @@ mod tokens;
 
 use std::sync::Arc;
 
-use axum::{Router, middleware};
+use tower_http::cors::CorsLayer;
 
 pub use self::browser::Origin;
 pub use self::caller::Caller;
@@ -37,7 +37,7 @@ pub use self::scope::{Grant, MAX_PATTERNS, Pattern, Verb};
 pub use self::token::{NewToken, Secret, Token, TokenId};
 pub use self::tokens::Tokens;
 
-use self::authenticate::{Gate, authenticate};
+pub(crate) use self::authenticate::Gate;
 use self::browser::Guard;
 use self::rate::Rate;
 use crate::Limits;
@@ -99,29 +99,21 @@ impl Access {
     }
 }
 
-/// Puts a router behind the gate: its handlers have a [`Caller`], and what the
-/// gate refuses reaches none of them. All routes must be there already, and
-/// the fallback: what is added later is not behind it.
-pub fn protect<S>(router: Router<S>, access: Access) -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-{
-    let guard = Guard {
-        hosts: access.tokens.is_none().then_some(access.hosts),
-        origins: access.origins,
-    };
-    let cors = guard.cors();
-    let gate = Gate {
-        tokens: access.tokens,
-        guard,
-        rate: Rate::new(access.max_rate),
-        audit: Arc::default(),
-    };
-    let router = router.layer(middleware::from_fn_with_state(Arc::new(gate), authenticate));
-    match cors {
-        // Outside of the gate: preflights have no token, and pages read why
-        // they were refused.
-        Some(cors) => router.layer(cors),
-        None => router,
+impl Access {
+    /// What requests pass, and what answers preflights before it: these have no
+    /// token.
+    pub(crate) fn gate(self) -> (Gate, Option<CorsLayer>) {
+        let guard = Guard {
+            hosts: self.tokens.is_none().then_some(self.hosts),
+            origins: self.origins,
+        };
+        let cors = guard.cors();
+        let gate = Gate {
+            tokens: self.tokens,
+            guard,
+            rate: Rate::new(self.max_rate),
+            audit: Arc::default(),
+        };
+        (gate, cors)
     }
 }

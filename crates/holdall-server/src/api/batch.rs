@@ -19,7 +19,7 @@ use crate::{Answer, Failure};
 #[utoipa::path(
     post, path = "/v1/stage", operation_id = "stage", tag = "Batches",
     params(openapi::InCollection),
-    request_body(content = openapi::Raw, content_type = "application/octet-stream"),
+    request_body(content = Option<openapi::Raw>, content_type = "application/octet-stream"),
     responses(openapi::StagedBody, openapi::WithContent, openapi::Usual),
 )]
 pub(super) async fn stage(
@@ -65,7 +65,10 @@ pub(super) async fn write(
     // A caller that may write nothing at all need not send anything.
     caller.may_any(Verb::Write)?;
     let head = match content.kind() {
-        Some("application/json") => None,
+        Some("application/json") => {
+            conditions::refuse_head(&headers)?;
+            None
+        }
         Some(names::BATCH_TYPE) => Some(head_length(&headers)?),
         other => {
             let error = Error::invalid(format!(

@@ -1,7 +1,7 @@
 //! Conditional headers, and ranges.
 
 use holdall_core::{ByteRange, Condition, Error, Result, Version};
-use holdall_wire::read_etag;
+use holdall_wire::{names, read_etag};
 use http::{HeaderMap, HeaderName, header};
 
 /// The text of a header; `None` if it is not there.
@@ -22,6 +22,18 @@ pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Opti
         .to_str()
         .map(Some)
         .map_err(|error| Error::invalid(format!("the header {name} is not ASCII")).because(error))
+}
+
+/// Refuses the header of a frame where the content is of another type: a frame
+/// whose type was forgotten would be kept as a body.
+pub(crate) fn refuse_head(headers: &HeaderMap) -> Result<()> {
+    if !headers.contains_key(names::HEAD_LENGTH) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "Holdall-Head-Length is for framed content, and Content-Type says another type; \
+         send application/vnd.holdall.item for an item, or application/vnd.holdall.batch for a batch",
+    ))
 }
 
 /// The condition of a write.

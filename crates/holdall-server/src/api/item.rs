@@ -9,7 +9,9 @@ use holdall_core::{
     BackendExt, Batch, ByteRange, CollectionName, Entry, Error, ErrorKind, GetOptions, Item, Key,
     Parts, Result,
 };
-use holdall_wire::{EntryShape, names, read_range, schema, write_attrs, write_entry};
+use holdall_wire::{
+    EntryShape, MAX_INLINE_BODY, names, read_range, schema, write_attrs, write_entry,
+};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::conditions::{self, OfRead};
@@ -280,7 +282,7 @@ async fn read(
         // A range that starts at the end, which HTTP does not know.
         return Err(not_satisfiable(item.entry.size));
     }
-    answer(item, &wanted, collection, asked.range.is_some())
+    answer(item, &wanted, collection, asked.range.is_some()).await
 }
 
 fn is<T>(result: &Result<T>, kind: ErrorKind) -> bool {
@@ -323,7 +325,7 @@ fn describe(entry: &Entry, headers: &mut HeaderMap) {
 }
 
 /// An item as the content of an answer.
-pub(super) fn answer(
+pub(super) async fn answer(
     item: Item,
     wanted: &Wanted,
     collection: &CollectionName,
@@ -350,7 +352,7 @@ pub(super) fn answer(
             return Err(error.into());
         }
         Part::Body => true,
-        Part::Item => return framed(item, wanted, response),
+        Part::Item => return framed(item, wanted, response).await,
     };
     if !serves_body {
         let text = item.doc()?.as_bytes().clone();
@@ -383,12 +385,21 @@ pub(super) fn answer(
         }
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
-    *response.body_mut() = Body::from_stream(body.into_stream());
+    *response.body_mut() = content(body).await?;
     Ok(response)
 }
 
+/// A small body in one piece, which needs no stream; a large one as it comes.
+async fn content(body: holdall_core::Body) -> Result<Body> {
+    if body.len() > MAX_INLINE_BODY {
+        return Ok(Body::from_stream(body.into_stream()));
+    }
+    let limit = usize::try_from(MAX_INLINE_BODY).unwrap_or(usize::MAX);
+    Ok(Body::from(body.bytes(limit).await?))
+}
+
 /// Doc and body in one.
-fn framed(item: Item, wanted: &Wanted, mut response: Response) -> Answer {
+async fn framed(item: Item, wanted: &Wanted, mut response: Response) -> Answer {
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
@@ -425,8 +436,14 @@ fn framed(item: Item, wanted: &Wanted, mut response: Response) -> Answer {
     let Some(body) = item.body else {
         return Ok(response);
     };
-    let head = stream::once(async move { Ok(doc) });
-    *response.body_mut() = Body::from_stream(head.chain(body.into_stream()));
+    *response.body_mut() = if body.len() <= MAX_INLINE_BODY {
+        let limit = usize::try_from(MAX_INLINE_BODY).unwrap_or(usize::MAX);
+        let body = body.bytes(limit).await?;
+        Body::from_stream(stream::iter([Ok::<_, Error>(doc), Ok(body)]))
+    } else {
+        let head = stream::once(async move { Ok(doc) });
+        Body::from_stream(head.chain(body.into_stream()))
+    };
     Ok(response)
 }
 

@@ -26,6 +26,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::budget::Budget;
+use crate::compress::compress;
 use crate::openapi::{self, Pages};
 use crate::{Answer, Failure, Limits, Metrics};
 
@@ -150,11 +151,6 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(batch::stage))
         .routes(routes!(batch::write))
         .routes(routes!(batch::resolve))
-        .routes(routes!(page::get_many))
-        .routes(routes!(page::scan))
-        .routes(routes!(page::query))
-        .routes(routes!(page::count))
-        .routes(routes!(schema::collections, schema::drop))
         .routes(routes!(schema::define))
         .routes(routes!(transaction::begin))
         .routes(routes!(transaction::rollback))
@@ -163,17 +159,28 @@ fn routes() -> OpenApiRouter<Api> {
             transaction::put,
             transaction::delete
         ))
-        .routes(routes!(transaction::query))
         .routes(routes!(transaction::commit))
         .routes(routes!(watch::watch))
         .routes(routes!(about::capabilities))
         .routes(routes!(about::health))
         .routes(routes!(about::ready))
+        .routes(routes!(about::start))
+        .merge(compress(long_answers()))
+}
+
+/// The routes whose answers may be worth compressing.
+fn long_answers() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(page::get_many))
+        .routes(routes!(page::scan))
+        .routes(routes!(page::query))
+        .routes(routes!(page::count))
+        .routes(routes!(schema::collections, schema::drop))
+        .routes(routes!(transaction::query))
         .routes(routes!(about::metrics))
         .routes(routes!(about::document))
         .routes(routes!(about::page))
         .routes(routes!(about::look))
-        .routes(routes!(about::start))
 }
 
 async fn no_such_path(request: Request) -> Failure {

@@ -97,7 +97,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathPlace {
             .and_then(|path| path.split_once('/'))
             .ok_or_else(|| Error::invalid("the path of an item is /v1/items/COLLECTION/KEY"))?;
         for segment in std::iter::once(collection).chain(key.split('/')) {
-            if matches!(decode(segment, false)?.as_str(), "." | "..") {
+            if is_dots(segment) {
                 return Err(Error::invalid(
                     "a path with a segment of dots is rewritten on its way; write \
                      /v1/item?collection=…&key=… instead",
@@ -110,6 +110,16 @@ impl<S: Send + Sync> FromRequestParts<S> for PathPlace {
             Key::new(decode(key, false)?)?,
         ))
     }
+}
+
+/// Whether a segment of a path is `.` or `..`, encoded or not.
+fn is_dots(segment: &str) -> bool {
+    let dots =
+        segment.len() <= "%2E%2E".len() && !segment.is_empty() && segment.starts_with(['.', '%']);
+    dots && matches!(
+        segment.to_ascii_lowercase().replace("%2e", ".").as_str(),
+        "." | ".."
+    )
 }
 
 /// The id in a path.
@@ -130,6 +140,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 /// Decodes what is percent-encoded, and refuses what is not valid: nothing is
 /// turned into another name.
 fn decode(text: &str, plus_is_space: bool) -> Result<String> {
+    if !text.contains(['%', '+']) {
+        return Ok(text.to_owned());
+    }
     let mut escapes = text.split('%');
     escapes.next();
     let valid = escapes.all(|rest| {

@@ -1,7 +1,8 @@
 //! The content of a put: a doc, a body, or both.
 
 use holdall_core::{
-    Attrs, BackendExt, CollectionName, Condition, Doc, Error, Key, NewBody, Operation, Put, Result,
+    Attrs, BackendExt, CollectionName, Condition, Doc, Error, ErrorKind, Key, NewBody, Operation,
+    Put, Result,
 };
 use holdall_wire::{MAX_INLINE_BODY, names, read_attrs};
 use http::{HeaderMap, StatusCode};
@@ -38,6 +39,14 @@ pub(super) async fn read(
         Some(text) => read_attrs(text)?,
         None => Attrs::default(),
     };
+    let without_body = match conditions::text(headers, &names::BODY)? {
+        None => false,
+        Some("none") => true,
+        Some(_) => return Err(Error::invalid("the header Holdall-Body takes none alone").into()),
+    };
+    if content.kind() != Some(names::ITEM_TYPE) {
+        conditions::refuse_head(headers)?;
+    }
     let max_doc = api.can().max_doc as u64;
     let (doc, content) = match content.kind() {
         Some("application/json") => {
@@ -73,14 +82,8 @@ pub(super) async fn read(
         }
         _ => (Doc::empty(), content),
     };
-    let without_body = match conditions::text(headers, &names::BODY)? {
-        None => false,
-        Some("none") => true,
-        Some(_) => return Err(Error::invalid("the header Holdall-Body takes none alone").into()),
-    };
     if without_body {
-        let (rest, hold) = content.bytes("content behind the head", 0).await?;
-        debug_assert!(rest.is_empty());
+        let hold = nothing(content).await?;
         let body = NewBody::None;
         return Ok((Put { doc, body, attrs }, hold));
     }
@@ -101,6 +104,19 @@ pub(super) async fn read(
         (NewBody::Staged(staged), hold)
     };
     Ok((Put { doc, body, attrs }, hold))
+}
+
+/// Nothing stands behind the doc of an item without a body.
+async fn nothing(content: Content) -> Result<Hold, Failure> {
+    let read = content.bytes("content behind the doc", 0).await;
+    let (_, hold) = read.map_err(|failure| match failure.error().kind() {
+        ErrorKind::TooLarge => {
+            Error::invalid("Holdall-Body: none says that the item has no body, and there is one")
+                .into()
+        }
+        _ => failure,
+    })?;
+    Ok(hold)
 }
 
 /// A large body whose put cannot succeed as things are need not come in.

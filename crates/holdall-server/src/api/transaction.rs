@@ -242,7 +242,7 @@ pub(super) async fn get(
     keep(&api, &held, weight(&key, &Put::default()))?;
     let found = held.transaction.get(&collection, &key).await?;
     let item = found.ok_or_else(|| item::absent(&collection, &key))?;
-    item::answer(item, &wanted, &collection, false)
+    item::answer(item, &wanted, &collection, false).await
 }
 
 /// Puts an item in a transaction

@@ -19,7 +19,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-pub(crate) use self::requests::measure;
 pub(crate) use self::store::Counted;
 
 /// What a server counts. The options of a [`Server`](crate::Server) and its

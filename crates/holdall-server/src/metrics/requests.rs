@@ -3,10 +3,8 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{MatchedPath, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::extract::MatchedPath;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderValue, Method, header};
@@ -16,57 +14,77 @@ use tokio::time::Instant;
 
 use super::{Call, Metrics, Request, Up};
 
-/// Counts what goes through routes.
-pub(crate) fn measure(routes: Router, metrics: Metrics) -> Router {
-    routes.layer(from_fn_with_state(metrics, count))
+/// A request that is being answered.
+pub(crate) struct Counting {
+    metrics: Metrics,
+    call: Call,
+    in_flight: Up,
+    begun: Instant,
 }
 
-async fn count(
-    State(metrics): State<Metrics>,
-    request: axum::extract::Request,
-    next: Next,
-) -> Response {
-    let call = Call {
-        route: template(&request),
-        method: name_of(request.method()),
-    };
-    let in_flight = Up::new(&metrics.0.in_flight);
-    let request = request.map(|body| {
-        if body.is_end_stream() {
-            return body;
-        }
-        Body::new(Passing {
-            body,
-            bytes: metrics.0.received.clone(),
-            in_flight: None,
-        })
-    });
-    let begun = Instant::now();
-    let response = next.run(request).await;
-    let took = begun.elapsed().as_secs_f64();
-    metrics.0.seconds.get_or_create(&call).observe(took);
-    let answered = Request {
-        route: call.route,
-        method: call.method,
-        status: response.status().as_u16(),
-    };
-    metrics.0.requests.get_or_create(&answered).inc();
-
-    // An answer of a known size is in memory already.
-    if let Some(size) = response.body().size_hint().exact() {
-        metrics.0.sent.inc_by(size);
-        return response;
+impl Metrics {
+    /// Counts a request from now on.
+    pub(crate) fn begin(
+        &self,
+        request: axum::extract::Request,
+    ) -> (Counting, axum::extract::Request) {
+        let counting = Counting {
+            call: Call {
+                route: template(&request),
+                method: name_of(request.method()),
+            },
+            in_flight: Up::new(&self.0.in_flight),
+            begun: Instant::now(),
+            metrics: self.clone(),
+        };
+        let request = request.map(|body| {
+            if body.is_end_stream() {
+                return body;
+            }
+            Body::new(Passing {
+                body,
+                bytes: self.0.received.clone(),
+                in_flight: None,
+            })
+        });
+        (counting, request)
     }
-    let watches = response.headers().get(header::CONTENT_TYPE)
-        == Some(&HeaderValue::from_static("text/event-stream"));
-    let in_flight = Some(in_flight).filter(|_| !watches);
-    response.map(|body| {
-        Body::new(Passing {
-            body,
-            bytes: metrics.0.sent.clone(),
+}
+
+impl Counting {
+    /// Counts its answer.
+    pub(crate) fn end(self, response: Response) -> Response {
+        let Self {
+            metrics,
+            call,
             in_flight,
+            begun,
+        } = self;
+        let took = begun.elapsed().as_secs_f64();
+        metrics.0.seconds.get_or_create(&call).observe(took);
+        let answered = Request {
+            route: call.route,
+            method: call.method,
+            status: response.status().as_u16(),
+        };
+        metrics.0.requests.get_or_create(&answered).inc();
+
+        // An answer of a known size is in memory already.
+        if let Some(size) = response.body().size_hint().exact() {
+            metrics.0.sent.inc_by(size);
+            return response;
+        }
+        let watches = response.headers().get(header::CONTENT_TYPE)
+            == Some(&HeaderValue::from_static("text/event-stream"));
+        let in_flight = Some(in_flight).filter(|_| !watches);
+        response.map(|body| {
+            Body::new(Passing {
+                body,
+                bytes: metrics.0.sent.clone(),
+                in_flight,
+            })
         })
-    })
+    }
 }
 
 /// The route as the document writes it.

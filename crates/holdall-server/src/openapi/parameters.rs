@@ -71,8 +71,8 @@ parameters! {
     ];
     /// What a scan asks for.
     Scanning: [
-        query("prefix", text().max_length(Some(holdall_core::MAX_KEY)), "Only keys that start so."),
-        query("after", text().max_length(Some(holdall_core::MAX_KEY)), "Goes on behind this key: the `next` of the page before."),
+        query("prefix", text(), "Only keys that start so."),
+        query("after", text(), "Goes on behind this key: the `next` of the page before."),
         flag("reverse", false, "From the last key to the first."),
         query("limit", whole().default(Some(json!(100))), "The most items of the page."),
         flag("doc", true, "Whether docs are wanted."),

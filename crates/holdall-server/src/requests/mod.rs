@@ -23,8 +23,8 @@ use crate::{Failure, Limits};
 ///
 /// - More than `max_requests` in flight are answered with 503 at once. A request
 ///   is in flight until its answer is complete. Watchers have a limit of their
-///   own, and `/health` and `/ready` none: who asks whether a server is busy
-///   must be answered.
+///   own, and `/health`, `/ready` and `/metrics` none: who asks whether a server
+///   is busy must be answered.
 /// - Content of more than `max_body` is answered with 413, before it is read
 ///   where its length is told; content that comes more slowly than `body_time`
 ///   and `body_rate` allow with 408.
@@ -32,58 +32,68 @@ use crate::{Failure, Limits};
 ///   wait for its content meanwhile, is answered with 504, which for a write
 ///   leaves open whether it happened.
 pub fn limit_requests(routes: Router, limits: Limits) -> Router {
-    let state = Arc::new(Bounds {
-        places: Arc::new(Semaphore::new(limits.max_requests)),
-        limits,
-    });
-    routes.layer(from_fn_with_state(state, guard))
+    let bounds = Arc::new(Bounds::new(limits));
+    routes.layer(from_fn_with_state(bounds, guard))
 }
 
-struct Bounds {
+async fn guard(State(bounds): State<Arc<Bounds>>, request: Request, next: Next) -> Response {
+    bounds.run(request, next).await
+}
+
+/// What [`limit_requests`] goes by.
+#[derive(Debug)]
+pub(crate) struct Bounds {
     limits: Limits,
     places: Arc<Semaphore>,
 }
 
 /// Paths that are not counted.
-const UNCOUNTED: [&str; 3] = ["/v1/watch", "/health", "/ready"];
-
-async fn guard(State(state): State<Arc<Bounds>>, request: Request, next: Next) -> Response {
-    let place = match state.place(request.uri().path()) {
-        Ok(place) => place,
-        Err(failure) => return failure.into_response(),
-    };
-    let (request, progress) = match measured(request, &state.limits) {
-        Ok(measured) => measured,
-        Err(failure) => return failure.into_response(),
-    };
-    let unanswered = Unanswered::of(&request);
-    let mut answer = std::pin::pin!(next.run(request));
-    let begun = Instant::now();
-    let wait = state.limits.request_time;
-    let mut clock = std::pin::pin!(sleep_until(begun + wait));
-    let response = std::future::poll_fn(|cx| {
-        if let std::task::Poll::Ready(response) = answer.as_mut().poll(cx) {
-            return response_of(response, progress.as_deref()).into();
-        }
-        while clock.as_mut().poll(cx).is_ready() {
-            // Time in which content came in does not count.
-            let since = progress.as_ref().map_or(begun, |progress| progress.last());
-            let due = since.max(begun) + wait;
-            if due <= Instant::now() {
-                return unanswered.failure(wait).into_response().into();
-            }
-            clock.as_mut().reset(due);
-        }
-        std::task::Poll::Pending
-    })
-    .await;
-    match place {
-        None => response,
-        Some(place) => keep(response, place),
-    }
-}
+const UNCOUNTED: [&str; 4] = ["/v1/watch", "/health", "/ready", "/metrics"];
 
 impl Bounds {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(limits.max_requests)),
+            limits,
+        }
+    }
+
+    pub(crate) async fn run(&self, request: Request, next: Next) -> Response {
+        let place = match self.place(request.uri().path()) {
+            Ok(place) => place,
+            Err(failure) => return failure.into_response(),
+        };
+        let (request, progress) = match measured(request, &self.limits) {
+            Ok(measured) => measured,
+            Err(failure) => return failure.into_response(),
+        };
+        let unanswered = Unanswered::of(&request);
+        let mut answer = std::pin::pin!(next.run(request));
+        let begun = Instant::now();
+        let wait = self.limits.request_time;
+        let mut clock = std::pin::pin!(sleep_until(begun + wait));
+        let response = std::future::poll_fn(|cx| {
+            if let std::task::Poll::Ready(response) = answer.as_mut().poll(cx) {
+                return response_of(response, progress.as_deref()).into();
+            }
+            while clock.as_mut().poll(cx).is_ready() {
+                // Time in which content came in does not count.
+                let since = progress.as_ref().map_or(begun, |progress| progress.last());
+                let due = since.max(begun) + wait;
+                if due <= Instant::now() {
+                    return unanswered.failure(wait).into_response().into();
+                }
+                clock.as_mut().reset(due);
+            }
+            std::task::Poll::Pending
+        })
+        .await;
+        match place {
+            None => response,
+            Some(place) => keep(response, place),
+        }
+    }
+
     fn place(&self, path: &str) -> Result<Option<OwnedSemaphorePermit>, Failure> {
         if UNCOUNTED.contains(&path) {
             return Ok(None);

@@ -111,12 +111,9 @@ async fn serve(
         None => Gate::open(),
     };
     let routes = app(App {
-        store: store.backend().clone(),
         env: store.env().clone(),
         access: gate.origins(settings.sites),
-        limits: settings.limits,
-        ending: options.ending.clone(),
-        metrics: options.metrics.clone(),
+        ..App::of(store.backend().clone(), &options)
     });
 
     raise_open_files();
