@@ -1,11 +1,11 @@
-//! Batches, staged bodies, and what became of them.
+//! Batches and staged bodies.
 
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 use holdall_core::{
-    Action, Attrs, Batch, CollectionName, Commit, Condition, Doc, Entry, Error, Key, NewBody,
-    Operation, Outcome, Put, Result, Staged, Timestamp, Written,
+    Action, Attrs, Batch, CollectionName, Condition, Doc, Entry, Error, Key, NewBody, Operation,
+    Put, Result, Staged, Written,
 };
 use serde::de::{self, Deserializer as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -395,85 +395,6 @@ impl BatchAnswer {
     }
 }
 
-/// Asks what became of a batch.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Resolve {
-    /// An item that the batch puts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub witness: Option<Witness>,
-}
-
-/// An item by its place.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Witness {
-    /// The collection.
-    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Collection))]
-    pub collection: String,
-    /// The key.
-    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Key))]
-    pub key: String,
-}
-
-/// What became of a batch.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "openapi", schema(as = Outcome))]
-pub struct OutcomeShape {
-    /// `committed`, `aborted` (for good) or `unknown`.
-    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::OutcomeName))]
-    pub outcome: String,
-    /// When it was committed, where the store records that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Time, required = false))]
-    pub at: Option<String>,
-    /// For each put, when its item was first put.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::schema::Time>, required = false))]
-    pub created: Option<Vec<String>>,
-}
-
-impl From<&Outcome> for OutcomeShape {
-    fn from(outcome: &Outcome) -> Self {
-        let (name, commit) = match outcome {
-            Outcome::Committed(commit) => ("committed", commit.as_ref()),
-            Outcome::Aborted => ("aborted", None),
-            Outcome::Unknown => ("unknown", None),
-        };
-        Self {
-            outcome: name.to_owned(),
-            at: commit.map(|commit| commit.at.to_string()),
-            created: commit.map(|commit| commit.created.iter().map(ToString::to_string).collect()),
-        }
-    }
-}
-
-impl OutcomeShape {
-    /// The outcome.
-    ///
-    /// # Errors
-    /// `Invalid`, naming the member.
-    pub fn read(&self) -> Result<Outcome> {
-        match self.outcome.as_str() {
-            "committed" => {}
-            "aborted" => return Ok(Outcome::Aborted),
-            "unknown" => return Ok(Outcome::Unknown),
-            other => return Err(Error::invalid(format!("the outcome {other:?} is unknown"))),
-        }
-        let Some(at) = &self.at else {
-            return Ok(Outcome::Committed(None));
-        };
-        let created = self.created.iter().flatten().map(|time| time.parse());
-        Ok(Outcome::Committed(Some(Commit {
-            at: at.parse()?,
-            created: created.collect::<Result<Vec<Timestamp>>>()?,
-        })))
-    }
-}
-
 /// The content of a framed batch.
 impl Head {
     /// All of it in one.
@@ -491,7 +412,7 @@ impl Head {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdall_core::{Digest, Version};
+    use holdall_core::{Commit, Digest, Timestamp, Version};
 
     fn batch() -> Batch {
         let (items, key) = (CollectionName::new("a/b").unwrap(), |key| {
@@ -592,21 +513,11 @@ mod tests {
     }
 
     #[test]
-    fn answers_and_outcomes_come_back() {
+    fn an_answer_comes_back() {
         let commit = Commit {
             at: Timestamp::from_micros(5),
             created: vec![Timestamp::from_micros(4)],
         };
-        for outcome in [
-            Outcome::Committed(Some(commit.clone())),
-            Outcome::Committed(None),
-            Outcome::Aborted,
-            Outcome::Unknown,
-        ] {
-            let text = serde_json::to_string(&OutcomeShape::from(&outcome)).unwrap();
-            let read: OutcomeShape = serde_json::from_str(&text).unwrap();
-            assert_eq!(read.read().unwrap(), outcome);
-        }
         let written = Written {
             id: Version::from_bytes([3; 16]),
             entries: batch().entries(Version::from_bytes([3; 16]), &commit),

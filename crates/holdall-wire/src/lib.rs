@@ -12,21 +12,21 @@ mod events;
 mod index;
 mod line;
 pub mod names;
+mod outcome;
 mod problem;
 mod query;
 mod range;
 #[cfg(feature = "openapi")]
 pub mod schema;
 
-pub use batch::{
-    BatchAnswer, BatchShape, Head, OperationShape, OutcomeShape, Resolve, StagedShape, Witness,
-};
+pub use batch::{BatchAnswer, BatchShape, Head, OperationShape, StagedShape};
 pub use capabilities::{BatchLimitsShape, CapabilitiesShape};
 pub use change::{ChangeShape, Event};
 pub use entry::{EntryShape, etag, read_entry, read_etag, write_entry};
 pub use events::{Block, Events};
 pub use index::{IndexShape, Indexes};
 pub use line::{End, Line, MAX_INLINE_BODY, write_absent, write_end, write_item};
+pub use outcome::{OutcomeShape, Resolve, Witness};
 pub use problem::{Problem, kind_of_status, status_of};
 pub use query::{Count, Counts, GetMany, GroupShape, PartsShape, QueryShape};
 pub use range::{read_range, write_range};
