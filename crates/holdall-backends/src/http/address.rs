@@ -51,9 +51,9 @@ impl Address {
         if authority.host().is_empty() {
             return Err(refuse("it has no host; write it like http://HOST:PORT"));
         }
-        if authority.as_str().ends_with(':')
-            || (authority.port().is_some() && authority.port_u16().is_none())
-        {
+        // What `port` does not understand it takes for none.
+        let port = authority.as_str().strip_prefix(authority.host());
+        if port != Some("") && authority.port_u16().is_none() {
             return Err(refuse("its port is a number from 0 to 65535"));
         }
         let path = parts.path_and_query;
