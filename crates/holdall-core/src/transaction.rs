@@ -402,8 +402,12 @@ impl Transaction {
             .at(collection, Some(key))),
             Some(_) => Ok(()),
             None => {
-                state.reads.insert(place, version);
-                self.fits(&state)
+                state.reads.insert(place.clone(), version);
+                let fits = self.fits(&state);
+                if fits.is_err() {
+                    state.reads.remove(&place);
+                }
+                fits
             }
         }
     }
@@ -414,10 +418,14 @@ impl Transaction {
             at: self.0.env.now(),
             put,
         };
-        state
-            .writes
-            .insert((collection.clone(), key.clone()), write);
-        self.fits(&state)
+        let place = (collection.clone(), key.clone());
+        state.writes.insert(place.clone(), write);
+        let fits = self.fits(&state);
+        if fits.is_err() {
+            // What is refused leaves nothing, and the rest can be committed.
+            state.writes.remove(&place);
+        }
+        fits
     }
 
     fn fits(&self, state: &State) -> Result<()> {
@@ -514,5 +522,37 @@ impl fmt::Debug for Transaction {
         f.debug_struct("Transaction")
             .field("id", &self.0.id)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ErrorKind, MemoryBackend};
+
+    /// A write that was one too many was refused and kept all the same, so that
+    /// the commit failed, too.
+    #[tokio::test]
+    async fn a_write_that_is_one_too_many_leaves_nothing_behind() {
+        let backend: DynBackend = MemoryBackend::new().into();
+        let most = backend.capabilities().batch.max_ops;
+        let transaction = Transaction::begin(&backend, &TransactionOptions::default());
+        let items = CollectionName::new("items").unwrap();
+        let key = |number: usize| Key::new(number.to_string()).unwrap();
+        for number in 0..most {
+            transaction
+                .put(&items, &key(number), Put::default())
+                .unwrap();
+        }
+        for refused in [
+            transaction.put(&items, &key(most), Put::default()),
+            transaction.delete(&items, &key(most)),
+            transaction.get(&items, &key(most)).await.map(drop),
+        ] {
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::TooLarge);
+        }
+        transaction.put(&items, &key(0), Put::default()).unwrap();
+        transaction.commit().await.unwrap();
+        assert!(backend.head(&items, &key(most)).await.unwrap().is_none());
     }
 }
