@@ -99,6 +99,62 @@ fn a_postgres_shows_the_certificate_that_it_was_given() {
 }
 
 #[test]
+fn a_killed_mariadb_has_what_it_answered() {
+    let Some(server) = services::private("mysql") else {
+        return;
+    };
+    let mysql = |script: &str| {
+        let port = server.url();
+        let port = port.split(['/', ':']).nth(4).unwrap();
+        let output = Command::new("mariadb")
+            .args(["--no-defaults", "-h127.0.0.1", "-uroot", "-N", "-B", "test"])
+            .args([&format!("-P{port}"), "-e", script])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr)
+    };
+    assert_eq!(mysql("create table t select 7 as n"), "");
+    server.kill().unwrap();
+    assert!(mysql("select n from t").contains("Can't connect"));
+    server.start().unwrap();
+    assert_eq!(mysql("select n from t"), "7\n");
+    assert!(mysql("show variables like 'have_ssl'").contains("YES"));
+}
+
+#[test]
+fn pgbouncer_serves_again_when_what_it_stands_on_does() {
+    let Some(below) = services::private("postgres") else {
+        return;
+    };
+    let port = below.url();
+    let port = port.split(['/', ':', '@']).nth(5).unwrap().parse().unwrap();
+    let Some(server) = services::private_with("pgbouncer", |new| new.before(port)) else {
+        return;
+    };
+    let url = server.url();
+    assert_eq!(psql(&url, "create table t as select 7 as n"), "");
+    assert_eq!(psql(&below.url(), "select n from t"), "7");
+    below.kill().unwrap();
+    below.start().unwrap();
+    server.await_health().unwrap();
+    assert_eq!(psql(&url, "select n from t"), "7");
+    assert_eq!(psql(&format!("{url}?sslmode=require"), "select 1"), "1");
+}
+
+#[test]
+fn a_cluster_is_whole_again_when_all_of_it_was_killed() {
+    let Some(server) = services::private("redis-cluster") else {
+        return;
+    };
+    assert_eq!(server.pids().len(), 6);
+    let slots = redis(&server, "CLUSTER INFO");
+    assert!(slots.contains("cluster_slots_ok:16384"), "{slots}");
+    server.kill().unwrap();
+    server.start().unwrap();
+    assert!(redis(&server, "CLUSTER INFO").contains("cluster_state:ok"));
+}
+
+#[test]
 fn a_setting_of_a_test_reaches_its_server() {
     let started = services::private_with("postgres", |new| {
         new.argument("-c").argument("max_connections=17")

@@ -57,6 +57,7 @@ impl Kind for PgBouncer {
              pool_mode = transaction\n\
              default_pool_size = 20\n\
              max_client_conn = 500\n\
+             server_login_retry = 1\n\
              client_tls_sslmode = allow\n\
              client_tls_cert_file = {certificate}\n\
              client_tls_key_file = {key}\n"
@@ -70,11 +71,10 @@ impl Kind for PgBouncer {
     }
 
     fn health(&self, place: &Place) -> Result {
-        postgres::answers(place.port)
+        postgres::answers(&postgres::url(place))
     }
 
     fn urls(&self, place: &Place) -> Vec<(&'static str, String)> {
-        let url = format!("postgres://postgres@127.0.0.1:{}/postgres", place.port);
-        vec![("pgbouncer", url)]
+        vec![("pgbouncer", postgres::url(place))]
     }
 }

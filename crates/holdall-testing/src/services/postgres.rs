@@ -31,15 +31,16 @@ fn programs() -> Result<PathBuf> {
         .ok_or_else(|| "PostgreSQL is not installed".into())
 }
 
-/// Whether a server of its protocol answers queries.
-pub(super) fn answers(port: u16) -> Result {
-    let program = text(&programs()?.join("pg_isready"));
-    let port = port.to_string();
-    process::run(
-        &words([&program, "-q", "-h", "127.0.0.1", "-p", &port, "-t", "2"]),
-        None,
-    )
-    .map(drop)
+/// Whether a server of its protocol answers a query.
+pub(super) fn answers(url: &str) -> Result {
+    let psql = text(&programs()?.join("psql"));
+    // PgBouncer keeps a query waiting for minutes while what it stands on is away.
+    let ask = ["timeout", "5", &psql, url, "-X", "-q", "-c", "select 1"];
+    process::run(&words(ask), None).map(drop)
+}
+
+pub(super) fn url(place: &Place) -> String {
+    format!("postgres://postgres@127.0.0.1:{}/postgres", place.port)
 }
 
 impl Kind for Postgres {
@@ -115,7 +116,7 @@ impl Kind for Postgres {
     }
 
     fn health(&self, place: &Place) -> Result {
-        answers(place.port)
+        answers(&url(place))
     }
 
     fn end_signal(&self) -> &'static str {
@@ -124,7 +125,6 @@ impl Kind for Postgres {
     }
 
     fn urls(&self, place: &Place) -> Vec<(&'static str, String)> {
-        let url = format!("postgres://postgres@127.0.0.1:{}/postgres", place.port);
-        vec![("postgres", url)]
+        vec![("postgres", url(place))]
     }
 }

@@ -124,7 +124,7 @@ impl Server {
     pub fn start(&self) -> Result {
         let _lock = self.lock()?;
         let place = &self.place;
-        let program = self.kind.program()?;
+        self.kind.program()?;
         if !self.is_running() {
             if is_open(place.port) {
                 return Err(format!(
@@ -159,6 +159,15 @@ impl Server {
                 files::write(&settled, "")?;
             }
         }
+        self.await_health()
+    }
+
+    /// Waits until it serves.
+    ///
+    /// # Errors
+    /// If it ends instead, or does not serve within a minute.
+    pub fn await_health(&self) -> Result {
+        let place = &self.place;
         let start = Instant::now();
         loop {
             let Err(why) = self.kind.health(place) else {
@@ -168,7 +177,7 @@ impl Server {
             if self.pids().len() < count {
                 return Err(format!(
                     "{} ended as it started; it said: {}",
-                    program.display(),
+                    self.name(),
                     self.last_words()
                 ));
             }
