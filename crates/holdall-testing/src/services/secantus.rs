@@ -52,6 +52,7 @@ impl Kind for Secantus {
             &place.data_text(),
             "--cache-size",
             "256M",
+            "--sync-on-commit",
         ]);
         all.extend(place.arguments.clone());
         Ok(vec![all])
