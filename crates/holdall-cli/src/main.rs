@@ -23,9 +23,6 @@ use crate::args::{Args, Command};
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     if let Some(code) = commands::serve_suite() {
         return code;
