@@ -7,4 +7,6 @@ pub mod http;
 #[cfg(any(feature = "http", feature = "sqlite"))]
 mod setting;
 #[cfg(feature = "sqlite")]
+mod sql;
+#[cfg(feature = "sqlite")]
 pub mod sqlite;
