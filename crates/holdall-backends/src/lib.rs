@@ -10,3 +10,5 @@ mod setting;
 mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(feature = "http")]
+mod tls;
