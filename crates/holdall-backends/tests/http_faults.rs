@@ -248,6 +248,28 @@ async fn reads_are_whole_or_errors_wherever_their_connection_breaks() {
     assert!(proxy.broken() > 200, "only {} broke", proxy.broken());
 }
 
+/// Once, a refusal that was cut off behind its headers was told as `Invalid`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_told_as_what_it_is_wherever_its_connection_breaks() {
+    let (store, proxy, client) = all().await;
+    let a = key("a");
+    let there = store.put(&items(), &a, ANY, Put::bytes("there")).await;
+    let there = there.unwrap();
+    let other = GetOptions::default().if_version(Env::system().version());
+    for fault in faults() {
+        proxy.arm([fault.clone()]);
+        let put = Put::bytes("other");
+        let written = client.put(&items(), &a, Condition::Absent, put).await;
+        let error = written.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{fault:?}: {error}");
+        proxy.arm([fault.clone()]);
+        let error = client.get(&items(), &a, other).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{fault:?}: {error}");
+    }
+    assert!(proxy.broken() > 40, "only {} broke", proxy.broken());
+    assert_eq!(store.head(&items(), &a).await.unwrap(), Some(there));
+}
+
 /// Waits until something holds; what never does fails.
 async fn until(holds: impl Fn() -> bool) {
     let waiting = async {
