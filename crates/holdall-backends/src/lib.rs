@@ -8,3 +8,5 @@ pub mod http;
 mod setting;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(feature = "http")]
+mod tls;
