@@ -14,7 +14,7 @@ use holdall_core::Result;
 pub use self::driver::Postgres;
 pub use self::options::PostgresOptions;
 
-use crate::sql::server::SqlBackend;
+pub use crate::sql::server::{ServerOptions, SqlBackend};
 
 /// Keeps items in a PostgreSQL database.
 pub type PostgresBackend = SqlBackend<Postgres>;

@@ -6,7 +6,7 @@ use bytes::{BufMut, BytesMut};
 use holdall_core::Version;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
-use super::json::doc_text;
+use super::json::{doc_text, exact_text};
 use crate::sql::{Kind, Value};
 
 type Wrong = Box<dyn Error + Sync + Send>;
@@ -14,9 +14,9 @@ type Wrong = Box<dyn Error + Sync + Send>;
 /// Microseconds from 1970 to 2000, where PostgreSQL starts to count.
 const EPOCH: i64 = 946_684_800_000_000;
 
-/// The first and the last time that PostgreSQL knows, in microseconds since 1970.
+/// The first time that PostgreSQL knows, in microseconds since 1970. Its last lies
+/// beyond what they reach.
 const FIRST_TIME: i64 = -210_866_803_200_000_000;
-const LAST_TIME: i64 = 9_224_318_015_999_999_999;
 
 /// The type that a value is sent as.
 pub(super) fn type_of(value: &Value) -> Type {
@@ -57,14 +57,13 @@ impl ToSql for Value {
             Self::Int(number) => out.put_i64(*number),
             Self::Text(text) => out.put_slice(text.as_bytes()),
             Self::Bytes(bytes) => out.put_slice(bytes),
-            // Beyond what it knows stand the two infinities.
+            // Before what it knows stands minus infinity.
             Self::Time(..FIRST_TIME) => out.put_i64(i64::MIN),
-            Self::Time(time) if *time > LAST_TIME => out.put_i64(i64::MAX),
             Self::Time(time) => out.put_i64(time - EPOCH),
             Self::Version(version) => out.put_slice(version.as_bytes()),
             Self::Doc(text) => {
                 out.put_u8(1);
-                out.put_slice(text);
+                out.put_slice(&exact_text(text));
             }
             Self::List(kind, values) => {
                 let nulls = values.iter().any(|value| *value == Self::Null);

@@ -437,11 +437,7 @@ fn equalities<'a>(filter: &'a Filter, paths: &mut Vec<&'a Path>) {
 }
 
 /// The condition that an item lies in a segment.
-pub(crate) fn in_segment(
-    segment: Segment,
-    sort: &[Sort],
-    dialect: &dyn Dialect,
-) -> Option<Clause> {
+pub(crate) fn in_segment(segment: Segment, sort: &[Sort], dialect: &dyn Dialect) -> Option<Clause> {
     let column = dialect.column(&sort.first()?.path)?;
     match segment {
         Segment::All => None,
@@ -489,10 +485,7 @@ impl Position {
 
     /// Whether what is kept tells its place.
     pub(crate) fn is_whole(&self) -> bool {
-        self.values
-            .iter()
-            .flatten()
-            .all(|value| is_in_order(value))
+        self.values.iter().flatten().all(|value| is_in_order(value))
     }
 
     /// The segment that it lies in.
@@ -557,12 +550,7 @@ pub(crate) fn behind(
 }
 
 /// Behind by this sort, or equal in it and behind by those that follow.
-fn lexical(
-    position: &Position,
-    query: &Query,
-    at: usize,
-    dialect: &dyn Dialect,
-) -> Result<Clause> {
+fn lexical(position: &Position, query: &Query, at: usize, dialect: &dyn Dialect) -> Result<Clause> {
     let Some(sort) = query.sort.get(at) else {
         let operator = if query.key_descends() { '<' } else { '>' };
         return Ok(Clause::new(
@@ -630,7 +618,8 @@ mod tests {
                 let (key_a, key_b) = (sort_key(a), sort_key(b));
                 let (kept_a, kept_b) = (kept(key_a.clone()), kept(key_b.clone()));
                 assert_eq!(key_a == key_b, kept_a == kept_b, "{a} {b}");
-                let shared = key_a.get(..START).is_some() && key_a.get(..START) == key_b.get(..START);
+                let shared =
+                    key_a.get(..START).is_some() && key_a.get(..START) == key_b.get(..START);
                 if !shared {
                     assert_eq!(key_a.cmp(&key_b), kept_a.cmp(&kept_b), "{a} {b}");
                 }

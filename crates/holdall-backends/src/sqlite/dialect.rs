@@ -70,6 +70,11 @@ impl ToSql for Value {
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
             Self::Bytes(bytes) => ValueRef::Blob(bytes),
             Self::Version(version) => ValueRef::Blob(version.as_bytes()),
+            Self::Doc(text) => ValueRef::Text(text),
+            Self::List(..) => {
+                let why = "SQLite takes no list as a parameter";
+                return Err(rusqlite::Error::ToSqlConversionFailure(why.into()));
+            }
         }))
     }
 }

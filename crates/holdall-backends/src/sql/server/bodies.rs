@@ -15,7 +15,7 @@ use holdall_core::{
 };
 
 use super::Shared;
-use super::driver::{Connection, Driver, Failure, Statement};
+use super::driver::{Connection, Driver, Failure, Statement, rows};
 use crate::sql::{Kind, Value};
 
 /// The most bytes of a body that lies in the row of its item.
@@ -329,8 +329,9 @@ impl<D: Driver> Reading<D> {
         );
         let values = [Value::Version(self.id), number(first), number(last)];
         let mut connection = self.shared.connect().await?;
-        let rows = super::rows(&mut connection, Statement::new(sql, values));
-        let rows = rows.await.map_err(Failure::into_error)?;
+        let rows = rows(&mut connection, Statement::new(sql, values))
+            .await
+            .map_err(Failure::into_error)?;
         if (rows.len() as u64) < last - first {
             return Err(Error::conflict(
                 "the body was overwritten or deleted, and removed before it was read to its end; read the item again",

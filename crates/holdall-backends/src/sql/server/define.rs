@@ -43,18 +43,27 @@ async fn run<D: Driver>(
     let mut attempt = 0;
     loop {
         attempt += 1;
-        match add(shared, connection, collection, indexes).await {
-            Ok(true) => break,
-            Ok(false) => return Ok(()),
+        let defined = async {
+            if !add(shared, connection, collection, indexes).await? {
+                return Ok(true);
+            }
+            fill(shared, connection, collection).await?;
+            make(shared, connection, collection, indexes).await
+        };
+        match defined.await {
+            Ok(true) => return Ok(()),
+            // Another call took an index back that it could not make.
+            Ok(false) if attempt < ATTEMPTS => {}
+            Ok(false) => {
+                return Err(Error::conflict(
+                    "others declare the same indexes, and take them back; try again",
+                )
+                .into());
+            }
             Err(Failure::GaveWay(_)) if attempt < ATTEMPTS => {}
             Err(failure) => return Err(failure),
         }
     }
-    fill(shared, connection, collection).await?;
-    for index in indexes {
-        make(shared, connection, collection, index).await?;
-    }
-    Ok(())
 }
 
 /// The row of a collection, held until the end of the transaction.
@@ -117,10 +126,7 @@ async fn add<D: Driver>(
                 .add_column(&table, &column.name, column.holding)
         })
         .collect();
-    statements.extend([
-        lay_out(shared, &table, &layout, 1),
-        Statement::commit(),
-    ]);
+    statements.extend([lay_out(shared, &table, &layout, 1), Statement::commit()]);
     connection.run(statements).await?;
     Ok(true)
 }
@@ -137,12 +143,6 @@ async fn fill<D: Driver>(
     if table.layout.columns.iter().all(|column| column.ready) {
         return Ok(());
     }
-    let columns: Vec<String> = table
-        .layout
-        .columns
-        .iter()
-        .map(|column| column.name.clone())
-        .collect();
     let mut after = String::new();
     loop {
         let sql = format!(
@@ -168,7 +168,7 @@ async fn fill<D: Driver>(
             filled.push(values);
         }
         if !filled.is_empty() {
-            let statements = shared.spelling().fill(&table, &columns, filled);
+            let statements = shared.spelling().fill(&table, filled);
             connection.run(statements).await?;
         }
         if is_last {
@@ -177,62 +177,62 @@ async fn fill<D: Driver>(
     }
 }
 
-/// Makes an index whose columns are filled.
+/// Makes the indexes, whose columns are filled: all or none. Answers whether they
+/// were still declared.
 async fn make<D: Driver>(
     shared: &Shared<D>,
     connection: &mut D::Connection,
     collection: &CollectionName,
-    index: &Index,
-) -> Result<(), Failure> {
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        let table = hold(shared, connection, collection).await?;
-        let mut layout = table.layout.clone();
+    indexes: &[Index],
+) -> Result<bool, Failure> {
+    let table = hold(shared, connection, collection).await?;
+    let mut layout = table.layout.clone();
+    let mut statements = Vec::new();
+    for index in indexes {
         let found = layout
             .indexes
             .iter_mut()
-            .find(|there| there.index == *index && !there.ready);
+            .find(|there| there.index == *index);
         let Some(found) = found else {
             connection.roll_back().await;
-            return Ok(());
+            return Ok(false);
         };
-        found.ready = true;
-        let name = table.index_name(found.id);
+        if !std::mem::replace(&mut found.ready, true) {
+            let name = table.index_name(found.id);
+            statements.extend(shared.spelling().create_index(&table, &name, index));
+        }
         for column in &mut layout.columns {
             column.ready |= column.holding == holding(index) && index.paths.contains(&column.path);
         }
-        let statements = vec![
-            shared.spelling().create_index(&table, &name, index),
-            lay_out(shared, &table, &layout, 0),
-            Statement::commit(),
-        ];
-        match connection.run(statements).await {
-            Ok(_) => return Ok(()),
-            Err(Failure::Taken { .. }) => {
-                let error = duplicates(shared, connection, &table, index).await?;
-                forget(shared, connection, collection, index).await?;
-                return Err(error.into());
-            }
-            Err(Failure::GaveWay(_)) if attempt < ATTEMPTS => {}
-            Err(failure) => return Err(failure),
+    }
+    statements.extend([lay_out(shared, &table, &layout, 0), Statement::commit()]);
+    match connection.run(statements).await {
+        Ok(_) => Ok(true),
+        Err(Failure::Taken { index, error }) => {
+            let error = match table.index_of(&index) {
+                Some(index) => duplicates(shared, connection, &table, index).await?,
+                None => error,
+            };
+            take_back(shared, connection, collection, indexes).await?;
+            Err(error.into())
         }
+        Err(failure) => Err(failure),
     }
 }
 
-/// Takes an index that could not be made out of the layout. Its columns stay, for
-/// the next that needs them.
-async fn forget<D: Driver>(
+/// Takes indexes that were not made out of the layout. Their columns stay, for the
+/// next that needs them.
+async fn take_back<D: Driver>(
     shared: &Shared<D>,
     connection: &mut D::Connection,
     collection: &CollectionName,
-    index: &Index,
+    indexes: &[Index],
 ) -> Result<(), Failure> {
     let table = hold(shared, connection, collection).await?;
     let mut layout = table.layout.clone();
     layout
         .indexes
-        .retain(|there| there.ready || there.index != *index);
+        .retain(|there| there.ready || !indexes.contains(&there.index));
     let statements = vec![lay_out(shared, &table, &layout, 0), Statement::commit()];
     connection.run(statements).await.map(drop)
 }

@@ -15,6 +15,8 @@ pub(crate) struct Statement {
     pub(crate) sql: String,
     pub(crate) values: Vec<Value>,
     pub(crate) step: Step,
+    /// Whether it comes often, so that it is worth being prepared.
+    pub(crate) is_common: bool,
 }
 
 /// What a statement does to the transaction.
@@ -31,6 +33,16 @@ impl Statement {
             sql: sql.into(),
             values: values.into_iter().collect(),
             step: Step::Plain,
+            is_common: true,
+        }
+    }
+
+    /// A statement that comes seldom, or that those before it in the same run
+    /// make possible.
+    pub(crate) fn once(sql: impl Into<String>, values: impl IntoIterator<Item = Value>) -> Self {
+        Self {
+            is_common: false,
+            ..Self::new(sql, values)
         }
     }
 
@@ -66,11 +78,16 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// A unique index, or a primary key, has these values already.
-    Taken { index: String, error: Error },
+    Taken {
+        index: String,
+        error: Error,
+    },
     /// The transaction was chosen to give way to others; nothing of it happened.
     GaveWay(Error),
     /// A table is not laid out as it was when it was looked up.
     Outdated(Error),
+    /// The connection broke before a commit was under way, so nothing happened.
+    Broken(Error),
     /// The connection broke while a commit was under way.
     Lost(Error),
     Other(Error),
@@ -82,6 +99,7 @@ impl Failure {
             Self::Taken { error, .. }
             | Self::GaveWay(error)
             | Self::Outdated(error)
+            | Self::Broken(error)
             | Self::Lost(error)
             | Self::Other(error) => error,
         }
@@ -97,9 +115,6 @@ impl From<Error> for Failure {
 /// A database server.
 pub(crate) trait Driver: Debug + Send + Sync + 'static {
     type Connection: Connection;
-
-    /// Its name in errors.
-    const NAME: &'static str;
 
     /// How the names of tables start that belong to the database.
     const RESERVED: &'static str;
@@ -122,7 +137,7 @@ pub(crate) trait Driver: Debug + Send + Sync + 'static {
 
     /// Waits until others announce something; returns an error where this
     /// connection is not told, or not any more.
-    fn listen(&self, heard: impl Fn() + Send) -> impl Future<Output = Error> + Send;
+    fn listen(&self, heard: impl Fn() + Send + Sync) -> impl Future<Output = Error> + Send;
 
     /// Lets all connections go that are the driver's own.
     fn close(&self);

@@ -142,11 +142,7 @@ impl Layout {
     /// Adds an index that is not there, and its columns; answers the columns
     /// that are new.
     pub(crate) fn add(&mut self, index: &Index) -> Vec<Column> {
-        if self
-            .indexes
-            .iter()
-            .any(|there| there.index == *index)
-        {
+        if self.indexes.iter().any(|there| there.index == *index) {
             return Vec::new();
         }
         let mut added = Vec::new();
@@ -263,7 +259,10 @@ pub(crate) struct Catalogue(RwLock<HashMap<CollectionName, (Arc<Table>, Instant)
 impl Catalogue {
     /// A table as it was last seen.
     pub(crate) fn known(&self, collection: &CollectionName) -> Option<Arc<Table>> {
-        self.0.read().get(collection).map(|(table, _)| table.clone())
+        self.0
+            .read()
+            .get(collection)
+            .map(|(table, _)| table.clone())
     }
 
     /// A table as it was a moment ago.

@@ -34,7 +34,7 @@ pub(super) fn append<D: Driver>(
     let any = shared.spelling().any_of("id", Kind::Int, tables);
     let sql = format!(
         "INSERT INTO {} (batch, at, until, changes) VALUES (?, ?, ?, \
-         CASE WHEN (SELECT sum(generation) FROM {} WHERE {}) = ? THEN ? END)",
+         CASE WHEN (SELECT coalesce(sum(generation), 0) FROM {} WHERE {}) = ? THEN ? END)",
         shared.own("holdall_log"),
         shared.own("holdall_collections"),
         any.sql
@@ -92,6 +92,19 @@ async fn find<D: Driver>(
     Ok(Some(Outcome::Committed(Some(commit))))
 }
 
+/// A statement that answers a row if a batch was given up.
+pub(super) fn given_up<D: Driver>(shared: &Shared<D>, id: Version) -> Statement {
+    let sql = format!(
+        "SELECT id FROM {} WHERE batch = ? AND changes = ?",
+        shared.own("holdall_log")
+    );
+    Statement::new(sql, [Value::Version(id), Value::Bytes(Vec::new())])
+}
+
+pub(super) fn was_given_up() -> Error {
+    Error::expired("the batch was given up by `resolve` before it arrived; make a new one")
+}
+
 /// The error of a batch whose id stands in the log.
 pub(super) async fn used<D: Driver>(
     shared: &Shared<D>,
@@ -99,9 +112,7 @@ pub(super) async fn used<D: Driver>(
     id: Version,
 ) -> Error {
     match find(shared, connection, id).await {
-        Ok(Some(Outcome::Aborted)) => Error::expired(
-            "the batch was given up by `resolve` before it arrived; make a new one",
-        ),
+        Ok(Some(Outcome::Aborted)) => was_given_up(),
         Ok(_) => Error::conflict("a batch with this id was committed already; an id is used once"),
         Err(failure) => failure.into_error(),
     }
@@ -172,16 +183,22 @@ pub(super) async fn number<D: Driver>(
             .run(vec![meta(shared, "numbered", ""), waiting(shared)])
             .await?;
         let mut answers = answers.into_iter();
-        let numbered = number_of(answers.next().and_then(|answer| answer.rows.into_iter().next()))?;
+        let numbered = number_of(
+            answers
+                .next()
+                .and_then(|answer| answer.rows.into_iter().next()),
+        )?;
         if answers.next().is_none_or(|answer| answer.rows.is_empty()) {
             return Ok(numbered);
         }
-        let lock = vec![
-            Statement::begin(),
-            meta(shared, "numbered", " FOR UPDATE"),
-        ];
+        let lock = vec![Statement::begin(), meta(shared, "numbered", " FOR UPDATE")];
         let answers = connection.run(lock).await?;
-        let last = number_of(answers.into_iter().nth(1).and_then(|answer| answer.rows.into_iter().next()))?;
+        let last = number_of(
+            answers
+                .into_iter()
+                .nth(1)
+                .and_then(|answer| answer.rows.into_iter().next()),
+        )?;
         let statement = shared.spelling().number_log(last, NUMBERED);
         let answers = connection.run(vec![statement]).await?;
         let count: u64 = answers.iter().map(|answer| answer.written).sum();
@@ -243,7 +260,9 @@ pub(super) async fn after<D: Driver>(
     let mut answers = answers.into_iter();
     let batches = answers.next().unwrap_or_default().rows;
     // Read after the batches: what was removed before them shows.
-    let trimmed = answers.next().and_then(|answer| answer.rows.into_iter().next());
+    let trimmed = answers
+        .next()
+        .and_then(|answer| answer.rows.into_iter().next());
     place.check_kept(number_of(trimmed)?)?;
     let mut page = Vec::new();
     for row in batches {

@@ -49,6 +49,7 @@ use super::{Value, names};
 const FORMAT: i64 = 1;
 
 /// Keeps items on a database server.
+#[allow(private_bounds, reason = "the drivers are this crate's own")]
 pub struct SqlBackend<D: Driver> {
     shared: Arc<Shared<D>>,
 }
@@ -65,6 +66,7 @@ pub(crate) struct Shared<D> {
     closed: AtomicBool,
 }
 
+#[allow(private_bounds, reason = "the drivers are this crate's own")]
 impl<D: Driver> SqlBackend<D> {
     /// Makes the tables that are not there, and proves that they can be written.
     pub(crate) async fn start(driver: D, options: ServerOptions, durable: bool) -> Result<Self> {
@@ -99,12 +101,19 @@ impl<D: Driver> SqlBackend<D> {
 async fn prepare<D: Driver>(driver: &D, options: &ServerOptions) -> Result<Version> {
     let mut connection = driver.connect().await?;
     let spelling = driver.spelling();
-    let mut statements = vec![Statement::begin(), spelling.lock_schema()];
-    statements.extend(spelling.schema());
-    connection
-        .run(statements)
-        .await
-        .map_err(Failure::into_error)?;
+    let begin = vec![
+        Statement::begin(),
+        spelling.lock_schema(),
+        spelling.exists("holdall_meta"),
+    ];
+    let answers = connection.run(begin).await.map_err(Failure::into_error)?;
+    if answers.last().is_none_or(|found| found.rows.is_empty()) {
+        // Who may not make tables can still use those that are there.
+        connection
+            .run(spelling.schema())
+            .await
+            .map_err(Failure::into_error)?;
+    }
     let meta = spelling.table("holdall_meta");
     let read = format!("SELECT name, number, version FROM {meta} WHERE name IN (?, ?)");
     let text = |name: &str| Value::Text(name.to_owned());
@@ -277,6 +286,10 @@ impl<D: Driver> Shared<D> {
                 Ok(answers) => return Ok(Some((found, answers))),
                 Err(Failure::Outdated(_)) if attempt < ATTEMPTS => {
                     self.catalogue.forget(collection);
+                }
+                // One of those that broke while they were idle.
+                Err(Failure::Broken(_)) if attempt < ATTEMPTS => {
+                    connection = self.connect().await?;
                 }
                 Err(failure) => return Err(failure.into_error()),
             }

@@ -109,9 +109,7 @@ pub(super) async fn get_many<D: Driver>(
 }
 
 /// The collections that have items.
-pub(super) async fn collections<D: Driver>(
-    shared: &Arc<Shared<D>>,
-) -> Result<Vec<CollectionName>> {
+pub(super) async fn collections<D: Driver>(shared: &Arc<Shared<D>>) -> Result<Vec<CollectionName>> {
     let mut connection = shared.connect().await?;
     let sql = format!(
         "SELECT name, table_name FROM {} ORDER BY name",
@@ -159,8 +157,9 @@ pub(super) fn scan<D: Driver>(
     let Some((low, high)) = scan.bounds() else {
         return stream::empty().boxed();
     };
-    let edge =
-        |operator: &str, edge: String| Clause::new(format!("key {operator} ?"), [Value::Text(edge)]);
+    let edge = |operator: &str, edge: String| {
+        Clause::new(format!("key {operator} ?"), [Value::Text(edge)])
+    };
     let low = match low {
         Bound::Included(key) if key.is_empty() => None,
         Bound::Included(key) => Some(edge(">=", key)),
@@ -180,12 +179,14 @@ pub(super) fn scan<D: Driver>(
     if scan.reverse {
         query = query.sort(Sort::by(Path::Entry(EntryField::Key)).descending());
     }
-    let answer = Answer {
+    let asked = Asked {
+        shared,
+        collection,
+        query,
         edges: low.into_iter().chain(high).collect(),
         narrowed,
-        ..Answer::new(shared, collection, query)
     };
-    answer.items()
+    Answer::new(asked).items()
 }
 
 /// Answers a query.
@@ -197,11 +198,18 @@ pub(super) fn query<D: Driver>(
     if let Err(error) = query.validate() {
         return stream::once(async { Err(error) }).boxed();
     }
-    Answer::new(shared, collection, query).items()
+    let asked = Asked {
+        shared,
+        collection,
+        query,
+        edges: Vec::new(),
+        narrowed: None,
+    };
+    Answer::new(asked).items()
 }
 
-/// A query that is being answered.
-struct Answer<D> {
+/// What is asked for.
+struct Asked<D> {
     shared: Arc<Shared<D>>,
     collection: CollectionName,
     query: Query,
@@ -209,6 +217,11 @@ struct Answer<D> {
     edges: Vec<Clause>,
     /// A filter that the items may match, and need not.
     narrowed: Option<Filter>,
+}
+
+/// A query that is being answered.
+struct Answer<D> {
+    asked: Asked<D>,
     left: u64,
     skip: u64,
     /// How many rows the next page has at most.
@@ -244,24 +257,20 @@ struct Page {
 }
 
 impl<D: Driver> Answer<D> {
-    fn new(shared: Arc<Shared<D>>, collection: CollectionName, query: Query) -> Self {
+    fn new(asked: Asked<D>) -> Self {
         Self {
-            shared,
-            collection,
-            edges: Vec::new(),
-            narrowed: None,
-            left: query.limit.unwrap_or(u64::MAX),
-            skip: query.offset,
+            left: asked.query.limit.unwrap_or(u64::MAX),
+            skip: asked.query.offset,
             rows: FIRST_ROWS,
             last: None,
-            query,
             state: State::Start,
+            asked,
         }
     }
 
     fn items(self) -> ItemStream {
         let pages = stream::try_unfold(self, |mut answer| async move {
-            let collection = answer.collection.clone();
+            let collection = answer.asked.collection.clone();
             let page = answer.page().await;
             let page = page.map_err(|error| error.at(&collection, None))?;
             Ok::<_, Error>(page.map(|items| (stream::iter(items.into_iter().map(Ok)), answer)))
@@ -295,28 +304,32 @@ impl<D: Driver> Answer<D> {
 
     /// Decides who gives the order.
     async fn start(&mut self) -> Result<()> {
-        let mut connection = self.shared.connect().await?;
-        let table = self.shared.table(&mut connection, &self.collection).await;
+        let mut connection = self.asked.shared.connect().await?;
+        let table = self
+            .asked
+            .shared
+            .table(&mut connection, &self.asked.collection)
+            .await;
         let Some(table) = table.map_err(Failure::into_error)? else {
             return Ok(());
         };
-        let position = self.query.after.as_ref().map(Position::of);
+        let position = self.asked.query.after.as_ref().map(Position::of);
         let dialect = Columns {
             table: &table,
-            spelling: self.shared.spelling(),
+            spelling: self.asked.shared.spelling(),
         };
         let knows = |sort: &Sort| dialect.column(&sort.path).is_some();
-        let ordered = self.query.sort.iter().all(knows)
+        let ordered = self.asked.query.sort.iter().all(knows)
             && position.as_ref().is_none_or(Position::is_whole)
-            && (plan::has_order(&self.query, &table.declared)
+            && (plan::has_order(&self.asked.query, &table.declared)
                 || self.left.saturating_add(self.skip) <= PAGE_ROWS);
         if !ordered {
-            self.state = self.evaluated(self.query.clone());
+            self.state = self.evaluated(self.asked.query.clone());
             return Ok(());
         }
-        let mut segments = VecDeque::from(plan::segments(&self.query.sort));
+        let mut segments = VecDeque::from(plan::segments(&self.asked.query.sort));
         if let Some(position) = &position {
-            let at = position.segment(&self.query.sort);
+            let at = position.segment(&self.asked.query.sort);
             while segments.front().is_some_and(|segment| *segment != at) {
                 segments.pop_front();
             }
@@ -327,7 +340,7 @@ impl<D: Driver> Answer<D> {
 
     /// Has the evaluator answer a query over what may match.
     fn evaluated(&self, query: Query) -> State {
-        let (shared, collection) = (self.shared.clone(), self.collection.clone());
+        let (shared, collection) = (self.asked.shared.clone(), self.asked.collection.clone());
         let narrowed = Some(query.filter.clone());
         State::Evaluated(evaluate::evaluate(query, |wanted| {
             scan(shared, collection, wanted, narrowed)
@@ -344,7 +357,8 @@ impl<D: Driver> Answer<D> {
             return Ok(Vec::new());
         };
         let wanted = self.left.saturating_add(self.skip);
-        let Some(page) = self.read(segment, position.as_ref(), wanted).await? else {
+        let most = self.rows.min(wanted);
+        let Some(page) = self.asked.read(segment, position.as_ref(), most).await? else {
             return Ok(Vec::new());
         };
         self.last = page.last.clone().or_else(|| self.last.take());
@@ -356,8 +370,7 @@ impl<D: Driver> Answer<D> {
         self.skip -= skipped as u64;
         found.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
         self.left -= found.len() as u64;
-        let asked = self.rows.min(wanted);
-        let was_full = page.rows >= asked;
+        let was_full = page.rows >= most;
         // The next page should weigh what a page should.
         self.rows = match page.bytes {
             bytes if bytes < PAGE_BYTES / 2 => (self.rows * 2).min(PAGE_ROWS),
@@ -385,14 +398,14 @@ impl<D: Driver> Answer<D> {
         }
         Ok(found
             .into_iter()
-            .map(|stored| stored.into_item(&self.shared))
+            .map(|stored| stored.into_item(&self.asked.shared))
             .collect())
     }
 
     /// Has the evaluator answer what comes behind all that was read.
     fn rest(&self) -> Result<State> {
-        let mut query = self.query.clone();
-        query.limit = self.query.limit.map(|_| self.left);
+        let mut query = self.asked.query.clone();
+        query.limit = self.asked.query.limit.map(|_| self.left);
         // While some are to be skipped, none was given: from the start.
         if let Some(last) = self.last.clone().filter(|_| self.skip == 0) {
             let values = last.values.into_iter();
@@ -404,22 +417,25 @@ impl<D: Driver> Answer<D> {
         }
         Ok(self.evaluated(query))
     }
+}
 
-    /// Reads a page; `None` if the collection is gone.
+impl<D: Driver> Asked<D> {
+    /// Reads a page of at most so many rows; `None` if there is no such
+    /// collection.
     async fn read(
         &self,
         segment: Segment,
         position: Option<&Position>,
-        wanted: u64,
+        most: u64,
     ) -> Result<Option<Page>> {
         let statement = |table: &Table| {
-            let (sql, values, _) = self.select(table, segment, position, wanted)?;
+            let (sql, values, _) = self.select(table, segment, position, most)?;
             Ok(vec![Statement::new(sql, values)])
         };
         let Some((table, answers)) = self.shared.read(&self.collection, statement).await? else {
             return Ok(None);
         };
-        let (_, _, pushed) = self.select(&table, segment, position, wanted)?;
+        let (_, _, pushed) = self.select(&table, segment, position, most)?;
         let parts = self.parts(&pushed);
         let mut page = Page {
             found: Vec::new(),
@@ -467,7 +483,7 @@ impl<D: Driver> Answer<D> {
         table: &Table,
         segment: Segment,
         position: Option<&Position>,
-        wanted: u64,
+        most: u64,
     ) -> Result<(String, Vec<Value>, Pushed)> {
         let dialect = Columns {
             table,
@@ -496,9 +512,8 @@ impl<D: Driver> Answer<D> {
         }
         let order = plan::order(segment, &self.query, &dialect);
         let sql = format!(
-            "SELECT {wanted_columns} FROM {} WHERE {sql} ORDER BY {order} LIMIT {}",
-            table.quoted,
-            self.rows.min(wanted)
+            "SELECT {wanted_columns} FROM {} WHERE {sql} ORDER BY {order} LIMIT {most}",
+            table.quoted
         );
         Ok((sql, values, pushed))
     }
@@ -632,4 +647,3 @@ fn groups(rows: &[Row]) -> Result<Option<Vec<(Vec<u8>, u64)>>> {
     }
     Ok(Some(groups))
 }
-

@@ -60,7 +60,7 @@ pub(crate) trait Spelling: Debug + Send + Sync {
     fn add_column(&self, table: &Table, column: &str, holding: Holding) -> Statement;
 
     /// Makes an index of this name, unless it is there.
-    fn create_index(&self, table: &Table, name: &str, index: &Index) -> Statement;
+    fn create_index(&self, table: &Table, name: &str, index: &Index) -> Vec<Statement>;
 
     /// Whether a column is any of these values.
     fn any_of(&self, column: &str, kind: Kind, values: Vec<Value>) -> Clause;
@@ -71,9 +71,9 @@ pub(crate) trait Spelling: Debug + Send + Sync {
     /// Overwrites rows by their key, the first value of each.
     fn update(&self, table: &Table, rows: Vec<Vec<Value>>) -> Vec<Statement>;
 
-    /// Fills columns of rows that still have a version: each row is a key, a
-    /// version and a value for each column.
-    fn fill(&self, table: &Table, columns: &[String], rows: Vec<Vec<Value>>) -> Vec<Statement>;
+    /// Fills the columns of indexes, in rows that still have a version: each of
+    /// these is a key, a version and a value for each column.
+    fn fill(&self, table: &Table, rows: Vec<Vec<Value>>) -> Vec<Statement>;
 
     /// Pieces of bodies: each row is a body, a number and the bytes.
     fn insert_chunks(&self, rows: Vec<Vec<Value>>) -> Vec<Statement>;
@@ -94,7 +94,8 @@ pub(crate) trait Spelling: Debug + Send + Sync {
 
     fn order(&self, expression: &str, descending: bool, nulls_first: bool) -> String;
 
-    fn unindexed(&self, path: &Path, test: &Test) -> Option<Tested>;
+    /// A test that no index answers, or only this column of one.
+    fn unindexed(&self, path: &Path, test: &Test, column: Option<&str>) -> Option<Tested>;
 
     /// Whether the words in a column have all of these.
     fn has_words(&self, column: &str, words: &[String]) -> Clause;
@@ -131,7 +132,8 @@ impl Dialect for Columns<'_> {
     }
 
     fn unindexed(&self, path: &Path, test: &Test) -> Option<Tested> {
-        self.spelling.unindexed(path, test)
+        let column = self.table.ready_column(path, Holding::SortKey);
+        self.spelling.unindexed(path, test, column.as_deref())
     }
 
     fn words(&self, _: i64, path: &Path, words: &[String]) -> Option<Clause> {

@@ -66,7 +66,9 @@ async fn trim_log<D: Driver>(
         .await?;
     let mut answers = answers.into_iter().skip(1);
     let is_ours = answers.next().is_some_and(|answer| !answer.rows.is_empty());
-    let found = answers.next().and_then(|answer| answer.rows.into_iter().next());
+    let found = answers
+        .next()
+        .and_then(|answer| answer.rows.into_iter().next());
     if !is_ours {
         connection.roll_back().await;
         return Ok(false);
@@ -135,4 +137,3 @@ async fn remove_body<D: Driver>(
     connection.run(vec![remove, Statement::commit()]).await?;
     Ok(true)
 }
-

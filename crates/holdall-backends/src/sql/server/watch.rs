@@ -1,9 +1,11 @@
 //! Tells watchers of changes, those of other processes too.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::select;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use hashbrown::HashMap;
 use holdall_core::{Change, ChangeStream, CollectionName, Error, Result, WatchFrom};
@@ -86,7 +88,8 @@ async fn look<D: Driver>(shared: Arc<Shared<D>>) {
         let mut seen = None;
         loop {
             let now = state(&shared).await.ok();
-            if now != seen || now.is_none_or(|(_, waiting)| waiting) {
+            let waiting = now.as_ref().is_none_or(|(_, waiting)| *waiting);
+            if waiting || now != seen {
                 seen = now;
                 shared.bell.ring();
             }
@@ -98,10 +101,7 @@ async fn look<D: Driver>(shared: Arc<Shared<D>>) {
             }
         }
     };
-    tokio::select! {
-        () = listening => {}
-        () = polling => {}
-    }
+    select(pin!(listening), pin!(polling)).await;
 }
 
 /// The greatest number of the log, and whether batches wait for one.

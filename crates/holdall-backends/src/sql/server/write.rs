@@ -1,5 +1,6 @@
 //! Writes a batch, in one transaction.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -21,6 +22,9 @@ use crate::sql::{Kind, Value};
 
 /// How often a batch is tried again that had to give way to others.
 const ATTEMPTS: u32 = 20;
+
+/// How often a batch is begun on another connection, because one broke.
+const RECONNECTS: u32 = 3;
 
 /// The first wait before that; it doubles, up to a hundred times as much.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -83,6 +87,12 @@ pub(super) async fn write<D: Driver>(
                 pause(shared, attempt).await;
                 error
             }
+            // Nothing was committed; the next connection may work.
+            Err(Failure::Broken(error)) if attempt < RECONNECTS => {
+                connection = shared.connect().await?;
+                error
+            }
+            Err(Failure::Broken(error)) => return Err(error),
             Err(Failure::Lost(error)) => return Err(error.with_retry(Retry::Unknown)),
             Err(Failure::Other(error)) => return Err(error),
         };
@@ -140,16 +150,18 @@ impl Prepared {
     }
 
     fn staged(&self) -> impl Iterator<Item = (&Operation, &Staged)> {
-        self.batch
-            .operations()
-            .iter()
-            .filter_map(|operation| match &operation.action {
-                Action::Put(Put {
-                    body: NewBody::Staged(staged),
-                    ..
-                }) => Some((operation, staged)),
-                _ => None,
-            })
+        let operations = self.batch.operations().iter();
+        operations.filter_map(|operation| Some((operation, staged_of(operation)?)))
+    }
+}
+
+fn staged_of(operation: &Operation) -> Option<&Staged> {
+    match &operation.action {
+        Action::Put(Put {
+            body: NewBody::Staged(staged),
+            ..
+        }) => Some(staged),
+        _ => None,
     }
 }
 
@@ -240,18 +252,21 @@ async fn attempt_once<D: Driver>(
     let mut statements = vec![Statement::begin()];
     let mut found = AllFound::new();
     if !how.expects_none || met() {
-        statements.extend(tables.all().into_iter().filter_map(|table| {
-            lock(shared, tables, table, batch)
-        }));
-        let locks = statements.len();
+        statements.push(log::given_up(shared, batch.id));
+        let first = statements.len();
+        statements.extend(
+            tables
+                .all()
+                .into_iter()
+                .filter_map(|table| lock(shared, tables, table, batch)),
+        );
+        let locks = first..statements.len();
         let adopt = |(operation, staged): (&Operation, &Staged)| {
             let table = tables.of(operation)?;
             Some(bodies::adopt(shared, table.id, staged, now))
         };
         statements.extend(batch.staged().filter_map(adopt));
-        let answers = connection
-            .run(std::mem::take(&mut statements))
-            .await?;
+        let answers = connection.run(std::mem::take(&mut statements)).await?;
         let checked = check(batch, tables, &answers, locks);
         found = match checked {
             Ok(found) => found,
@@ -319,10 +334,7 @@ fn lock<D: Driver>(
         "SELECT ?, key, version, created, chunks FROM {} WHERE {} ORDER BY key FOR UPDATE",
         table.quoted, any.sql
     );
-    Some(Statement::new(
-        sql,
-        std::iter::once(id).chain(any.values),
-    ))
+    Some(Statement::new(sql, std::iter::once(id).chain(any.values)))
 }
 
 /// Reads what the first statements answered, and checks all conditions.
@@ -330,10 +342,19 @@ fn check(
     batch: &Prepared,
     tables: &Tables,
     answers: &[Answer],
-    locks: usize,
+    locks: Range<usize>,
 ) -> Result<AllFound> {
+    if answers
+        .iter()
+        .take(locks.start)
+        .any(|answer| !answer.rows.is_empty())
+    {
+        return Err(log::was_given_up());
+    }
     let mut found = AllFound::new();
-    for row in answers.iter().take(locks).flat_map(|answer| &answer.rows) {
+    let mut adopted = answers.iter().skip(locks.end);
+    let locked = answers.get(locks).unwrap_or_default();
+    for row in locked.iter().flat_map(|answer| &answer.rows) {
         let [
             Value::Int(table),
             Value::Text(key),
@@ -365,10 +386,7 @@ fn check(
         operation
             .condition
             .check(operation, current.map(|found| found.version))?;
-    }
-    let adopted = answers.iter().skip(locks);
-    for ((operation, _), answer) in batch.staged().zip(adopted) {
-        if answer.written == 0 {
+        if staged_of(operation).is_some() && adopted.next().is_none_or(|body| body.written == 0) {
             return Err(bodies::gone(operation));
         }
     }
@@ -527,13 +545,7 @@ fn key_of(row: &Row) -> &str {
 }
 
 /// The row of an item.
-fn row(
-    table: &Table,
-    key: &Key,
-    put: &Put,
-    entry: &Entry,
-    chunks: Option<Version>,
-) -> Result<Row> {
+fn row(table: &Table, key: &Key, put: &Put, entry: &Entry, chunks: Option<Version>) -> Result<Row> {
     let body = match (&put.body, chunks) {
         (NewBody::Bytes(bytes), None) => Value::Bytes(bytes.to_vec()),
         _ => Value::Null,
@@ -634,14 +646,15 @@ async fn taken<D: Driver>(
         first_values.extend(first_value(index, &put.doc).filter(|_| first_values.len() < MOST));
     }
     let column = table.column(index.paths.first()?, Holding::SortKey)?;
-    let any = shared
-        .spelling()
-        .any_of(&column, Kind::Bytes, first_values);
+    let any = shared.spelling().any_of(&column, Kind::Bytes, first_values);
     let sql = format!(
         "SELECT key, doc FROM {} WHERE {} LIMIT {MOST}",
         table.quoted, any.sql
     );
-    for row in rows(connection, Statement::new(sql, any.values)).await.ok()? {
+    for row in rows(connection, Statement::new(sql, any.values))
+        .await
+        .ok()?
+    {
         let [Value::Text(owner), Value::Doc(doc)] = row.as_slice() else {
             return None;
         };
