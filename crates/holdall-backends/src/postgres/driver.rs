@@ -1,7 +1,6 @@
 //! Connections to PostgreSQL.
 
 use std::fmt;
-use std::future::Future;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -469,31 +468,26 @@ enum Ready<'a> {
 }
 
 impl Ready<'_> {
-    fn run(
-        self,
-        client: &Object,
-    ) -> impl Future<Output = Result<Answer, tokio_postgres::Error>> + Send {
-        async move {
-            let rows = match &self {
-                Self::Simple(sql) => {
-                    client.batch_execute(sql).await?;
-                    return Ok(Answer::default());
-                }
-                Self::Prepared(statement, values) => client.query_raw(statement, *values).await?,
-                Self::Typed(sql, types, values) => {
-                    let values = values.iter().zip(types.iter().cloned());
-                    client.query_typed_raw(sql, values).await?
-                }
-            };
-            let mut rows = pin!(rows);
-            let mut answer = Answer::default();
-            while let Some(row) = rows.try_next().await? {
-                let values = (0..row.len()).map(|at| row.try_get::<_, Value>(at));
-                answer.rows.push(values.collect::<Result<Row, _>>()?);
+    async fn run(self, client: &Object) -> Result<Answer, tokio_postgres::Error> {
+        let rows = match &self {
+            Self::Simple(sql) => {
+                client.batch_execute(sql).await?;
+                return Ok(Answer::default());
             }
-            answer.written = rows.rows_affected().unwrap_or(0);
-            Ok(answer)
+            Self::Prepared(statement, values) => client.query_raw(statement, *values).await?,
+            Self::Typed(sql, types, values) => {
+                let values = values.iter().zip(types.iter().cloned());
+                client.query_typed_raw(sql, values).await?
+            }
+        };
+        let mut rows = pin!(rows);
+        let mut answer = Answer::default();
+        while let Some(row) = rows.try_next().await? {
+            let values = (0..row.len()).map(|at| row.try_get::<_, Value>(at));
+            answer.rows.push(values.collect::<Result<Row, _>>()?);
         }
+        answer.written = rows.rows_affected().unwrap_or(0);
+        Ok(answer)
     }
 }
 

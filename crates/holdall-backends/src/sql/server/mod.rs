@@ -108,6 +108,12 @@ async fn prepare<D: Driver>(driver: &D, options: &ServerOptions) -> Result<Versi
     ];
     let answers = connection.run(begin).await.map_err(Failure::into_error)?;
     if answers.last().is_none_or(|found| found.rows.is_empty()) {
+        if !options.create {
+            connection.roll_back().await;
+            return Err(Error::not_found(
+                "Holdall has no tables there. Are database and schema right? They are made by the first write",
+            ));
+        }
         // Who may not make tables can still use those that are there.
         connection
             .run(spelling.schema())

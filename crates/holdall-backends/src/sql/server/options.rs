@@ -7,6 +7,8 @@ use holdall_core::Env;
 /// How a store on a database server is kept.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
+    /// Makes the tables if they are not there; else that is `NotFound`.
+    pub create: bool,
     /// How long the body of an overwritten or deleted item stays readable for
     /// those who are reading it; 1 h by default.
     pub grace: Duration,
@@ -22,6 +24,7 @@ pub struct ServerOptions {
 impl Default for ServerOptions {
     fn default() -> Self {
         Self {
+            create: true,
             grace: Duration::from_secs(60 * 60),
             lease: Duration::from_secs(60 * 60),
             poll: Duration::from_secs(1),

@@ -630,8 +630,11 @@ pub(super) async fn count_by<D: Driver>(
     .await
 }
 
+/// How often each sort key is there.
+type Counts = Vec<(Vec<u8>, u64)>;
+
 /// The sort keys of groups; `None` if one is kept by its start alone.
-fn groups(rows: &[Row]) -> Result<Option<Vec<(Vec<u8>, u64)>>> {
+fn groups(rows: &[Row]) -> Result<Option<Counts>> {
     let mut groups = Vec::with_capacity(rows.len());
     for row in rows {
         let [value, Value::Int(count)] = row.as_slice() else {
