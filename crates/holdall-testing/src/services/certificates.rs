@@ -94,12 +94,12 @@ impl Authority {
     /// its user alone.
     pub(super) fn hand_out(
         &self,
-        certificate: Certificate,
+        certificate: Option<Certificate>,
         data: &std::path::Path,
         user: Option<&str>,
     ) -> Result<(String, String)> {
         use std::os::unix::fs::PermissionsExt;
-        let (from, from_key) = self.files(certificate);
+        let (from, from_key) = self.files(certificate.unwrap_or(Certificate::Good));
         let (to, to_key) = (data.join("server.pem"), data.join("server.key"));
         for (from, to) in [(from, &to), (from_key, &to_key)] {
             std::fs::copy(&from, to)

@@ -5,10 +5,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::Result;
 use super::files::{self, Lock, make_folder, remove_folder};
 use super::kind::{Kind, Place, kind};
 use super::process::{self, Life, PATIENCE};
-use super::{Certificate, Result};
 
 /// A server, running or not.
 #[derive(Clone)]
@@ -33,7 +33,7 @@ impl Server {
             folder: files::base()?.join(name),
             port: kind.port(),
             before,
-            certificate: Certificate::Good,
+            certificate: None,
             arguments: Vec::new(),
         };
         Ok(Self::at(kind, place, Life::Own))
