@@ -4,9 +4,11 @@
 
 #[cfg(feature = "http")]
 pub mod http;
-#[cfg(any(feature = "http", feature = "sqlite"))]
+#[cfg(feature = "redis")]
+pub mod redis;
+#[cfg(any(feature = "http", feature = "redis", feature = "sqlite"))]
 mod setting;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "redis"))]
 mod tls;
