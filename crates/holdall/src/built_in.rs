@@ -14,6 +14,10 @@ pub(crate) fn schemes() -> Vec<(&'static str, Factory)> {
         ("http", factory(http)),
         #[cfg(feature = "http")]
         ("https", factory(http)),
+        #[cfg(feature = "redis")]
+        ("redis", factory(redis)),
+        #[cfg(feature = "redis")]
+        ("rediss", factory(redis)),
         #[cfg(feature = "sqlite")]
         ("sqlite", factory(sqlite)),
     ]
@@ -25,6 +29,10 @@ pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
     ("http", "http"),
     #[cfg(not(feature = "http"))]
     ("https", "http"),
+    #[cfg(not(feature = "redis"))]
+    ("redis", "redis"),
+    #[cfg(not(feature = "redis"))]
+    ("rediss", "redis"),
     #[cfg(not(feature = "sqlite"))]
     ("sqlite", "sqlite"),
 ];
@@ -100,4 +108,23 @@ async fn http(settings: Settings, env: Env) -> Result<DynBackend> {
         options.set(name, value)?;
     }
     Ok(HttpBackend::open(options).await?.into())
+}
+
+#[cfg(feature = "redis")]
+async fn redis(settings: Settings, env: Env) -> Result<DynBackend> {
+    use holdall_backends::redis::{RedisBackend, RedisOptions};
+
+    if !settings.location().starts_with("//") {
+        return Err(invalid(
+            &settings,
+            "two slashes and the host follow the colon: write redis://HOST:PORT or rediss://HOST:PORT",
+        ));
+    }
+    let mut options = RedisOptions::new(format!("{}:{}", settings.scheme(), settings.location()));
+    options.env = env;
+    options.create = !settings.is_existing();
+    for (name, value) in settings.options() {
+        options.set(name, value)?;
+    }
+    Ok(RedisBackend::open(options).await?.into())
 }

@@ -27,6 +27,7 @@
 //! | URL | what it is | feature |
 //! | --- | --- | --- |
 //! | `memory:` | the reference, for tests; empty at each opening | |
+//! | `redis://HOST:PORT`, `rediss://HOST:PORT` | Redis, one server or a cluster | `redis` |
 //! | `sqlite:PATH` | one SQLite file, the embedded default | `sqlite` |
 //!
 //! Others are added with [`register`]. The library reads no environment, no
@@ -55,6 +56,8 @@ pub use stores::Stores;
 
 /// The backends that are built in, for what their URLs cannot say.
 pub mod backends {
+    #[cfg(feature = "redis")]
+    pub use holdall_backends::redis;
     #[cfg(feature = "sqlite")]
     pub use holdall_backends::sqlite;
     pub use holdall_core::MemoryBackend;

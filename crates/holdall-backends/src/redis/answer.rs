@@ -36,6 +36,12 @@ pub(super) fn text(value: Option<Value>) -> Result<String> {
     String::from_utf8(bytes(value)?).map_err(|_| odd())
 }
 
+/// A text, or none.
+pub(super) fn text_or_none(value: Option<Value>) -> Result<Option<String>> {
+    let bytes = bytes_or_none(value)?;
+    bytes.map(String::from_utf8).transpose().map_err(|_| odd())
+}
+
 /// A text or a status.
 pub(super) fn word(value: Value) -> Result<String> {
     match value {

@@ -29,8 +29,15 @@ pub(super) async fn check(link: &Link, options: &RedisOptions) -> Result<bool> {
             "the server is Redis {version}; 6.2 or newer is needed"
         )));
     }
+    let replicas = told.get("connected_slaves");
+    let mut replicas = replicas.and_then(|number| number.parse::<usize>().ok());
     if told.get("redis_mode").is_some_and(|mode| mode == "cluster") {
-        link.learn(nodes(link).await?);
+        // One that is not connected right now may take over all the same.
+        let cluster = Cluster::of(link).await?;
+        replicas = cluster
+            .as_ref()
+            .map(|cluster| cluster.replicas.max(replicas.unwrap_or(0)));
+        link.learn(cluster.into_iter().flat_map(|cluster| cluster.nodes));
     }
     let policy = match told.get("maxmemory_policy") {
         Some(policy) => Some(policy.clone()),
@@ -49,7 +56,7 @@ pub(super) async fn check(link: &Link, options: &RedisOptions) -> Result<bool> {
         }
         None => return Ok(false),
     }
-    let durable = durability(link, options, &told).await;
+    let durable = durability(link, options, replicas).await;
     match durable {
         Err(error) if options.durable => Err(error),
         // Not claimed, as it was not to be.
@@ -57,11 +64,7 @@ pub(super) async fn check(link: &Link, options: &RedisOptions) -> Result<bool> {
     }
 }
 
-async fn durability(
-    link: &Link,
-    options: &RedisOptions,
-    told: &BTreeMap<String, String>,
-) -> Result<()> {
+async fn durability(link: &Link, options: &RedisOptions, replicas: Option<usize>) -> Result<()> {
     let needs = [("appendonly", "yes"), ("appendfsync", "always")];
     for (name, wanted) in needs {
         match setting(link, name).await? {
@@ -75,10 +78,8 @@ async fn durability(
             None => return Err(unsure(&format!("what {name} is"))),
         }
     }
-    let replicas = told.get("connected_slaves");
-    let replicas: Option<u32> = replicas.and_then(|number| number.parse().ok());
     match replicas {
-        Some(replicas) if replicas <= options.replicas => Ok(()),
+        Some(replicas) if replicas <= options.replicas as usize => Ok(()),
         Some(replicas) => Err(refuse(format!(
             "the server has {replicas} replicas, and one that takes over may not have the last writes. Open with \
              replicas={replicas}, so that they have each write before it is answered, or with durable=false"
@@ -120,35 +121,41 @@ async fn setting(link: &Link, name: &str) -> Result<Option<String>> {
     pair.into_iter().nth(1).map(answer::word).transpose()
 }
 
-/// The nodes of the cluster.
-async fn nodes(link: &Link) -> Result<Vec<Node>> {
-    let mut slots = ::redis::cmd("CLUSTER");
-    slots.arg("SLOTS");
-    let home = link.home();
-    let ranges = match link.read(&slots).await {
-        Ok(answer) => answer::list(answer)?,
-        // The nodes that were named have to do.
-        Err(Fault::Failed(_)) => return Ok(Vec::new()),
-        Err(fault) => return Err(fault.of_read()),
-    };
-    let mut nodes = Vec::new();
-    for range in ranges {
-        // First and last slot, then a list for each node: host, port, …
-        for node in answer::list(range)?.into_iter().skip(2) {
-            let mut node = answer::list(node)?.into_iter();
-            let (host, port) = (node.next(), node.next());
-            if let Some(Value::Int(port)) = port
-                && let Ok(port) = u16::try_from(port)
-            {
-                let host = host.map(answer::word).transpose()?.unwrap_or_default();
-                let host = if host.is_empty() {
-                    home.host.clone()
-                } else {
-                    host
-                };
-                nodes.push(Node { host, port });
+/// The cluster that a server belongs to.
+struct Cluster {
+    nodes: Vec<Node>,
+    /// As many as any slot has.
+    replicas: usize,
+}
+
+impl Cluster {
+    /// `None` if the server does not say.
+    async fn of(link: &Link) -> Result<Option<Self>> {
+        let mut slots = ::redis::cmd("CLUSTER");
+        slots.arg("SLOTS");
+        let ranges = match link.read(&slots).await {
+            Ok(answer) => answer::list(answer)?,
+            Err(Fault::Failed(_)) => return Ok(None),
+            Err(fault) => return Err(fault.of_read()),
+        };
+        let home = link.home();
+        let (mut nodes, mut replicas) = (Vec::new(), 0);
+        for range in ranges {
+            // First and last slot, then a list for each node: host, port, …
+            let members = answer::list(range)?.into_iter().skip(2);
+            replicas = replicas.max(members.len().saturating_sub(1));
+            for member in members {
+                let mut member = answer::list(member)?.into_iter();
+                let (host, port) = (member.next(), member.next());
+                if let Some(Value::Int(port)) = port
+                    && let Ok(port) = u16::try_from(port)
+                {
+                    let host = answer::text_or_none(host)?.filter(|host| !host.is_empty());
+                    let host = host.unwrap_or_else(|| home.host.clone());
+                    nodes.push(Node { host, port });
+                }
             }
         }
+        Ok(Some(Self { nodes, replicas }))
     }
-    Ok(nodes)
 }
