@@ -6,11 +6,18 @@
 pub mod http;
 #[cfg(feature = "postgres")]
 pub mod postgres;
-#[cfg(any(feature = "http", feature = "sqlite"))]
+#[cfg(feature = "redis")]
+pub mod redis;
+#[cfg(any(
+    feature = "http",
+    feature = "postgres",
+    feature = "redis",
+    feature = "sqlite"
+))]
 mod setting;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "postgres", feature = "redis"))]
 mod tls;

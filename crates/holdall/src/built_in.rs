@@ -18,6 +18,10 @@ pub(crate) fn schemes() -> Vec<(&'static str, Factory)> {
         ("postgres", factory(postgres)),
         #[cfg(feature = "postgres")]
         ("postgresql", factory(postgres)),
+        #[cfg(feature = "redis")]
+        ("redis", factory(redis)),
+        #[cfg(feature = "redis")]
+        ("rediss", factory(redis)),
         #[cfg(feature = "sqlite")]
         ("sqlite", factory(sqlite)),
     ]
@@ -33,6 +37,10 @@ pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
     ("postgres", "postgres"),
     #[cfg(not(feature = "postgres"))]
     ("postgresql", "postgres"),
+    #[cfg(not(feature = "redis"))]
+    ("redis", "redis"),
+    #[cfg(not(feature = "redis"))]
+    ("rediss", "redis"),
     #[cfg(not(feature = "sqlite"))]
     ("sqlite", "sqlite"),
 ];
@@ -127,4 +135,23 @@ async fn postgres(settings: Settings, env: Env) -> Result<DynBackend> {
         options.set(name, value)?;
     }
     Ok(PostgresBackend::open(options).await?.into())
+}
+
+#[cfg(feature = "redis")]
+async fn redis(settings: Settings, env: Env) -> Result<DynBackend> {
+    use holdall_backends::redis::{RedisBackend, RedisOptions};
+
+    if !settings.location().starts_with("//") {
+        return Err(invalid(
+            &settings,
+            "two slashes and the host follow the colon: write redis://HOST:PORT or rediss://HOST:PORT",
+        ));
+    }
+    let mut options = RedisOptions::new(format!("{}:{}", settings.scheme(), settings.location()));
+    options.env = env;
+    options.create = !settings.is_existing();
+    for (name, value) in settings.options() {
+        options.set(name, value)?;
+    }
+    Ok(RedisBackend::open(options).await?.into())
 }
