@@ -163,6 +163,12 @@ fn a_setting_of_a_test_reaches_its_server() {
         return;
     };
     assert_eq!(psql(&server.url(), "show max_connections"), "17");
+    let version = psql(&server.url(), "show server_version");
+    let version = version.split(' ').next().unwrap();
+    assert_eq!(
+        services::version("postgres"),
+        format!("PostgreSQL {version}")
+    );
     // A password is asked of all but the tests' user.
     assert_eq!(psql(&server.url(), "create role r login password 'p'"), "");
     let wrong = server.url().replace("postgres@", "r:wrong@");
