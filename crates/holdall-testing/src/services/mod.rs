@@ -24,6 +24,7 @@ mod process;
 mod redis;
 mod secantus;
 mod server;
+mod system;
 
 pub use certificates::{Authority, Certificate};
 pub use files::{bin_folder, clean, url, urls, urls_file};
