@@ -34,7 +34,7 @@ mod cursor;
 mod doc;
 mod doc_path;
 mod error;
-mod evaluate;
+pub mod evaluate;
 mod ext;
 mod filter;
 mod filter_json;

@@ -14,6 +14,10 @@ pub(crate) fn schemes() -> Vec<(&'static str, Factory)> {
         ("http", factory(http)),
         #[cfg(feature = "http")]
         ("https", factory(http)),
+        #[cfg(feature = "postgres")]
+        ("postgres", factory(postgres)),
+        #[cfg(feature = "postgres")]
+        ("postgresql", factory(postgres)),
         #[cfg(feature = "sqlite")]
         ("sqlite", factory(sqlite)),
     ]
@@ -25,6 +29,10 @@ pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
     ("http", "http"),
     #[cfg(not(feature = "http"))]
     ("https", "http"),
+    #[cfg(not(feature = "postgres"))]
+    ("postgres", "postgres"),
+    #[cfg(not(feature = "postgres"))]
+    ("postgresql", "postgres"),
     #[cfg(not(feature = "sqlite"))]
     ("sqlite", "sqlite"),
 ];
@@ -100,4 +108,23 @@ async fn http(settings: Settings, env: Env) -> Result<DynBackend> {
         options.set(name, value)?;
     }
     Ok(HttpBackend::open(options).await?.into())
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres(settings: Settings, env: Env) -> Result<DynBackend> {
+    use holdall_backends::postgres::{PostgresBackend, PostgresOptions};
+
+    if !settings.location().starts_with("//") {
+        return Err(invalid(
+            &settings,
+            "two slashes, the user and the host follow the colon: write postgres://USER@HOST/DATABASE",
+        ));
+    }
+    let mut options = PostgresOptions::new(format!("postgres:{}", settings.location()));
+    options.server.env = env;
+    options.server.create = !settings.is_existing();
+    for (name, value) in settings.options() {
+        options.set(name, value)?;
+    }
+    Ok(PostgresBackend::open(options).await?.into())
 }
