@@ -49,9 +49,8 @@ impl Ledger {
                     summary.unknown += 1;
                     let witness = write.puts.first().map(|key| (&run.items, key));
                     let outcome = run
-                        .in_time("resolving", run.direct.resolve(write.id, witness))
-                        .await?
-                        .map_err(told("resolving"))?;
+                        .surely("resolving", || run.direct.resolve(write.id, witness))
+                        .await?;
                     write.became = became(outcome);
                     if write.became == Became::Unknown
                         && run.direct.capabilities().batch.scope == Scope::Store
@@ -66,12 +65,11 @@ impl Ledger {
 
     /// Compares it with what is in the store.
     pub(super) async fn compare(&self, run: &Run) -> Result {
-        let items: Vec<_> = run
-            .direct
-            .scan(&run.items, Scan::all().parts(Parts::DOC))
-            .try_collect()
-            .await
-            .map_err(told("reading all"))?;
+        let scan = || {
+            let all = Scan::all().parts(Parts::DOC);
+            run.direct.scan(&run.items, all).try_collect::<Vec<_>>()
+        };
+        let items = run.surely("reading all", scan).await?;
         let mut found = BTreeMap::new();
         let is_mark = |key: &Key| key.as_str().starts_with(super::telling::MARK);
         for item in items.into_iter().filter(|item| !is_mark(&item.key)) {

@@ -28,7 +28,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use holdall_core::{CollectionName, DynBackend, Env, Error, Result as Answer, SystemClock};
+use holdall_core::{
+    CollectionName, DynBackend, Env, Error, ErrorKind, Result as Answer, SystemClock,
+};
 use tokio::sync::Notify;
 
 use crate::proxy::{Plan, Proxy};
@@ -253,10 +255,8 @@ impl Run {
         ledger.compare(&run).await?;
         watching.compare(&run, &ledger).await?;
         let direct = &run.direct;
-        direct
-            .drop_collection(&run.items)
+        run.surely("dropping", || direct.drop_collection(&run.items))
             .await
-            .map_err(told("dropping"))
     }
 
     /// Kills the server when it is time; answers whether it was.
@@ -279,6 +279,24 @@ impl Run {
     fn count(&self) {
         if self.answered.fetch_add(1, Ordering::SeqCst) == self.kill_after {
             self.kill.notify_one();
+        }
+    }
+
+    /// A call beside the proxy. The connections that it finds may be of a server that
+    /// was killed, so it may be told once or twice to try again.
+    async fn surely<T, Fut>(&self, what: &'static str, mut call: impl FnMut() -> Fut) -> Result<T>
+    where
+        Fut: Future<Output = Answer<T>>,
+    {
+        const MOST: usize = 20;
+        let mut tries = 1;
+        loop {
+            match self.in_time(what, call()).await? {
+                Ok(answer) => return Ok(answer),
+                Err(error) if error.kind() == ErrorKind::Unavailable && tries < MOST => tries += 1,
+                Err(error) => return Err(told(what)(error)),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 

@@ -31,14 +31,15 @@ impl Telling {
         if run.direct.capabilities().watch == Watch::None {
             return Ok(Self(None));
         }
-        let watch = |from| run.direct.watch(Some(&run.items), from);
-        let mut changes = watch(WatchFrom::Now).await.map_err(told("watching"))?;
+        let watch = || run.direct.watch(Some(&run.items), WatchFrom::Now);
+        let mut changes = run.surely("watching", watch).await?;
         // The first change gives a place to go on from, should the stream break.
         let mark = Key::new(MARK).map_err(told("a key"))?;
-        let put = run
-            .direct
-            .put(&run.items, &mark, Condition::Any, Put::default());
-        put.await.map_err(told("a mark"))?;
+        let put = || {
+            let (direct, mark) = (&run.direct, &mark);
+            direct.put(&run.items, mark, Condition::Any, Put::default())
+        };
+        run.surely("a mark", put).await?;
         let first = run
             .in_time("the first change", changes.next())
             .await?
@@ -135,6 +136,9 @@ impl Told {
         let (Some(version), Some(key)) = (change.version, change.key.clone()) else {
             return Ok(());
         };
+        if key.as_str() == MARK {
+            return Ok(());
+        }
         let before = self
             .puts
             .insert((version, key.clone()), (change.clone(), stream));

@@ -68,6 +68,28 @@ impl Server {
         self.kind.urls(&self.place)
     }
 
+    /// What it is, with its version: `PostgreSQL 15.18`.
+    ///
+    /// # Errors
+    /// If it is not installed.
+    pub fn version(&self) -> Result<String> {
+        let version = match self.kind.origin() {
+            super::Origin::Crate { version, .. } => version.to_owned(),
+            super::Origin::Debian(_) => {
+                let program = self.kind.program()?.to_string_lossy().into_owned();
+                let said = process::run(&[program, "--version".into()], None)?;
+                // `Redis server v=7.0.15 sha=…`, `mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 …`
+                let word = said
+                    .split_whitespace()
+                    .map(|word| word.trim_start_matches("v="))
+                    .find(|word| word.starts_with(|first: char| first.is_ascii_digit()));
+                let word = word.ok_or_else(|| format!("{} tells no version", self.product()))?;
+                word.split('-').next().unwrap_or(word).to_owned()
+            }
+        };
+        Ok(format!("{} {version}", self.product()))
+    }
+
     /// Its folder, with `data`, and with `log` of what it said.
     pub fn folder(&self) -> &Path {
         &self.place.folder
