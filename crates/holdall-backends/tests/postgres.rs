@@ -50,6 +50,7 @@ fn main() -> ExitCode {
     let target = Target::new(&store, |url| async move {
         Ok(PostgresBackend::open(options(&url)).await?.into())
     })
+    .stands_on(services::version("postgres"))
     .reopens()
     .with_env(move |env| {
         let mut options = options(&fresh(&server));
