@@ -57,6 +57,7 @@ pub(crate) fn main(name: &str, set: fn(&mut PostgresOptions)) -> ExitCode {
         let options = options(&at, &schema);
         async move { Ok(PostgresBackend::open(options).await?.into()) }
     })
+    .stands_on(services::version(name))
     .reopens()
     .with_env(move |env| {
         let (server, direct) = (server.clone(), direct.clone());
