@@ -4,7 +4,9 @@
 
 #[cfg(feature = "http")]
 pub mod http;
-#[cfg(any(feature = "http", feature = "sqlite"))]
+#[cfg(feature = "mongodb")]
+pub mod mongodb;
+#[cfg(any(feature = "http", feature = "mongodb", feature = "sqlite"))]
 mod setting;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -18,11 +18,12 @@ pub const MAX_SORT_BYTES: usize = 64 * 1024 * 1024;
 /// The most groups of a grouped count.
 pub const MAX_GROUPS: usize = 100_000;
 
-/// Answers a query over a scan of the whole collection.
+/// Answers a query over a scan of the whole collection, or over one that leaves
+/// out items that the filter does not match.
 ///
 /// In key order it streams. In any other order it holds what it sorts: as many
 /// items as offset and limit say, or 64 MiB.
-pub(crate) fn evaluate(query: Query, scan: impl FnOnce(Scan) -> ItemStream) -> ItemStream {
+pub fn evaluate(query: Query, scan: impl FnOnce(Scan) -> ItemStream) -> ItemStream {
     if let Err(error) = query.validate() {
         return stream::once(async { Err(error) }).boxed();
     }
@@ -220,7 +221,7 @@ async fn sort(query: Arc<Query>, mut items: ItemStream) -> Result<Vec<Placed>> {
 ///
 /// # Errors
 /// What the scan fails with.
-pub(crate) async fn count(filter: &Filter, scan: impl FnOnce(Scan) -> ItemStream) -> Result<u64> {
+pub async fn count(filter: &Filter, scan: impl FnOnce(Scan) -> ItemStream) -> Result<u64> {
     let parts = Parts {
         doc: filter.reads_doc(),
         body: false,
@@ -238,7 +239,7 @@ pub(crate) async fn count(filter: &Filter, scan: impl FnOnce(Scan) -> ItemStream
 ///
 /// # Errors
 /// `TooLarge` beyond 100,000 groups, and values of 64 MiB; else what the scan fails with.
-pub(crate) async fn count_by(
+pub async fn count_by(
     filter: &Filter,
     path: &Path,
     scan: impl FnOnce(Scan) -> ItemStream,

@@ -66,7 +66,10 @@ pub use clock::{Clock, Env, ManualClock, SystemClock, Timestamp};
 pub use cursor::Cursor;
 pub use doc::{Doc, MAX_DEPTH, MAX_DOC};
 pub use error::{Error, ErrorKind, Result, Retry};
-pub use evaluate::{ItemStream, MAX_GROUPS, MAX_SORT_BYTES, too_many_groups};
+pub use evaluate::{
+    ItemStream, MAX_GROUPS, MAX_SORT_BYTES, count as evaluate_count, count_by as evaluate_count_by,
+    evaluate, too_many_groups,
+};
 pub use ext::{BackendExt, Page};
 pub use filter::{Filter, MAX_FILTER_DEPTH, MAX_FILTER_TESTS, Match, Node, Subject, Test};
 pub use index::{Holds, Index, MAX_INDEX_PATHS};

@@ -27,6 +27,7 @@
 //! | URL | what it is | feature |
 //! | --- | --- | --- |
 //! | `memory:` | the reference, for tests; empty at each opening | |
+//! | `mongodb://HOST/DATABASE` | MongoDB | `mongodb` |
 //! | `sqlite:PATH` | one SQLite file, the embedded default | `sqlite` |
 //!
 //! Others are added with [`register`]. The library reads no environment, no
@@ -55,6 +56,8 @@ pub use stores::Stores;
 
 /// The backends that are built in, for what their URLs cannot say.
 pub mod backends {
+    #[cfg(feature = "mongodb")]
+    pub use holdall_backends::mongodb;
     #[cfg(feature = "sqlite")]
     pub use holdall_backends::sqlite;
     pub use holdall_core::MemoryBackend;
