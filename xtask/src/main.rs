@@ -13,6 +13,7 @@ mod docs;
 mod fuzz;
 mod lint;
 mod msrv;
+mod services;
 mod shell;
 mod test;
 mod tools;
@@ -34,6 +35,12 @@ const TASKS: &[Task] = &[
         arguments: "[FILTER]…",
         what: "runs all tests: doctests, then the rest by nextest, or by cargo where that is missing",
         run: test::run,
+    },
+    Task {
+        name: "services",
+        arguments: "up|down|restart|status [NAME]…",
+        what: "installs, starts and ends the servers that tests need, and lists their URLs",
+        run: services::run,
     },
     Task {
         name: "lint",
@@ -107,7 +114,7 @@ fn list() {
     println!("cargo xtask TASK\n");
     for task in TASKS {
         println!(
-            "  {:<26} {}",
+            "  {:<39} {}",
             format!("{} {}", task.name, task.arguments),
             task.what
         );

@@ -1,7 +1,9 @@
 //! `test`: everything that can fail.
 
 use std::fmt;
+use std::path::PathBuf;
 
+use crate::services::{self, Missing};
 use crate::shell::{Result, cargo, shell};
 use crate::tools;
 
@@ -9,6 +11,14 @@ use crate::tools;
 /// choose tests by parts of their names; doctests are left out then.
 pub(crate) fn run(filters: &[String]) -> Result {
     install_strace();
+    // Who asks for one test does not want to wait for servers to be built.
+    services::up_for_tests(if filters.is_empty() {
+        Missing::Install
+    } else {
+        Missing::Leave
+    });
+    let not_run = not_run_file();
+    let _old = std::fs::remove_file(&not_run);
     let mut sound = true;
     let mut doctests = Count::default();
     if filters.is_empty() {
@@ -35,6 +45,7 @@ pub(crate) fn run(filters: &[String]) -> Result {
         .args(["--workspace", "--all-features"])
         .args(["--lib", "--bins", "--tests", "--examples"])
         .args(filters)
+        .env("HOLDALL_NOT_RUN", &not_run)
         .watch(|line| {
             if has_nextest {
                 tests.see_nextest(line);
@@ -43,12 +54,23 @@ pub(crate) fn run(filters: &[String]) -> Result {
             }
         })?;
 
+    for line in std::fs::read_to_string(&not_run)
+        .unwrap_or_default()
+        .lines()
+    {
+        eprintln!("{line}");
+    }
     eprintln!("\ndoctests: {doctests}\ntests:    {tests}");
     if sound && doctests.failed == 0 && tests.failed == 0 {
         Ok(())
     } else {
         Err("not all tests passed; what failed stands above".into())
     }
+}
+
+/// Where tests say that their server is not there.
+fn not_run_file() -> PathBuf {
+    std::env::temp_dir().join(format!("holdall-not-run-{}", std::process::id()))
 }
 
 /// A test makes syncs fail with strace. Where it cannot be installed, that test

@@ -1,6 +1,7 @@
 //! The tools that tasks need, each at one version, outside of the clone.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use crate::shell::{Result, cargo, shell};
 
@@ -76,11 +77,35 @@ impl PythonTools {
 /// Installs packages of Debian.
 pub(crate) fn apt_install(packages: &[&str]) -> Result {
     shell("apt-get").args(["update", "-q"]).run()?;
+    // Waits for another one that installs, too.
     shell("apt-get")
-        .args(["install", "-y", "-q"])
+        .args(["install", "-y", "-q", "-o", "DPkg::Lock::Timeout=300"])
         .args(packages)
         .env("DEBIAN_FRONTEND", "noninteractive")
         .run()
+}
+
+/// Installs a package from crates.io into a folder.
+pub(crate) fn cargo_install(
+    package: &str,
+    version: &str,
+    arguments: &[&str],
+    folder: &Path,
+) -> Result {
+    let target = folder.join("target");
+    cargo(["install", "--locked", "--force", package])
+        .args(["--version", version])
+        .args(arguments)
+        .args([OsStr::new("--root"), folder.as_os_str()])
+        // What runs for seconds need not be optimised for minutes.
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+        .env("CARGO_TARGET_DIR", &target)
+        .run()?;
+    // What it was built from is not needed again; failing to tidy is fine.
+    let _tidied = std::fs::remove_dir_all(target);
+    Ok(())
 }
 
 impl Tool {
@@ -97,24 +122,7 @@ impl Tool {
             self.version,
             cache.display()
         );
-        cargo([
-            "install",
-            "--locked",
-            "--force",
-            self.package,
-            "--version",
-            self.version,
-            "--root",
-        ])
-        .args([&cache])
-        // A tool that runs for seconds need not be optimised for minutes.
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
-        .env("CARGO_PROFILE_RELEASE_LTO", "off")
-        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
-        .env("CARGO_TARGET_DIR", cache.join("target"))
-        .run()?;
-        // What it was built from is not needed again; failing to tidy is fine.
-        let _tidied = std::fs::remove_dir_all(cache.join("target"));
+        cargo_install(self.package, self.version, &[], &cache)?;
         Ok(path)
     }
 

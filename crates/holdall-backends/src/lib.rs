@@ -10,3 +10,5 @@ pub mod mongodb;
 mod setting;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(feature = "http")]
+mod tls;

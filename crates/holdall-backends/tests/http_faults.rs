@@ -7,7 +7,6 @@
     reason = "tests fail by panicking"
 )]
 
-mod proxy;
 mod serving;
 
 use std::time::Duration;
@@ -21,7 +20,7 @@ use holdall_core::{
     WatchFrom, byte_stream, json,
 };
 
-use proxy::{Fault, Held, Proxy};
+use holdall_testing::proxy::{Fault, Held, Proxy};
 
 const ANY: Condition = Condition::Any;
 

@@ -9,10 +9,11 @@
     reason = "tests fail by panicking"
 )]
 
-mod proxy;
+mod answering;
 
 use std::time::Duration;
 
+use answering::server_that_answers;
 use futures_util::TryStreamExt;
 use holdall_backends::http::{HttpBackend, HttpOptions};
 use holdall_core::{
@@ -21,7 +22,6 @@ use holdall_core::{
     byte_stream,
 };
 use holdall_wire::CapabilitiesShape;
-use proxy::server_that_answers;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const VERSION: &str = "0193c1f0-8a2b-7c3d-9e4f-001122334455";

@@ -37,7 +37,6 @@ mod item;
 mod measure;
 mod options;
 mod pages;
-mod tls;
 mod transport;
 mod upload;
 mod watch;

@@ -15,12 +15,13 @@ use parking_lot::RwLock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::HttpOptions;
 use super::address::{Address, Parameters};
 use super::connect::Connector;
 use super::failure::{self, Unanswered};
 use super::gate::closed_by_us;
 use super::upload::Upload;
-use super::{HttpOptions, tls};
+use crate::tls::{self, TlsFiles};
 
 /// The most bytes of an answer's headers.
 const MAX_HEADERS: usize = 64 * 1024;
@@ -148,7 +149,12 @@ impl Transport {
                 "the options ca, cert and key are for https:",
             ));
         }
-        let connector = Connector::new(tls::client_config(options)?, options.connect_timeout);
+        let tls = tls::client_config(TlsFiles {
+            ca: options.ca.as_deref(),
+            cert: options.cert.as_deref(),
+            key: options.key.as_deref(),
+        })?;
+        let connector = Connector::new(tls, options.connect_timeout);
         let client = |kept: usize| {
             Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())

@@ -1,4 +1,4 @@
-//! What makes `https:` safe.
+//! What makes `https:` and `rediss:` safe.
 
 use std::io::Read;
 use std::path::Path;
@@ -8,18 +8,27 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::HttpOptions;
-
 /// The most bytes of a file with certificates, a key or a token.
 const MAX_FILE: u64 = 1024 * 1024;
 
-/// Reads the files that options name, and makes TLS of them.
+/// The files that options name.
+#[derive(Clone, Copy)]
+pub(crate) struct TlsFiles<'a> {
+    /// Certificates of the authorities; the public ones without it.
+    pub(crate) ca: Option<&'a Path>,
+    /// The client's certificate.
+    pub(crate) cert: Option<&'a Path>,
+    /// Its private key.
+    pub(crate) key: Option<&'a Path>,
+}
+
+/// Reads the files, and makes TLS of them.
 ///
 /// # Errors
 /// `Invalid` or `NotFound`, naming the option and the file.
-pub(super) fn client_config(options: &HttpOptions) -> Result<ClientConfig> {
+pub(crate) fn client_config(files: TlsFiles<'_>) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    match &options.ca {
+    match files.ca {
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         Some(path) => {
             for certificate in certificates("ca", path)? {
@@ -39,7 +48,7 @@ pub(super) fn client_config(options: &HttpOptions) -> Result<ClientConfig> {
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::other("TLS cannot be set up").because(error))?
         .with_root_certificates(roots);
-    match (&options.cert, &options.key) {
+    match (files.cert, files.key) {
         (None, None) => Ok(builder.with_no_client_auth()),
         (Some(cert), Some(key)) => {
             let chain = certificates("cert", cert)?;
@@ -76,7 +85,7 @@ fn wrong(option: &str, path: &Path, why: &str) -> Error {
 ///
 /// # Errors
 /// `NotFound`, `Denied`, `TooLarge` or `Unavailable`, naming both.
-pub(super) fn read_file(option: &str, path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read_file(option: &str, path: &Path) -> Result<Vec<u8>> {
     let failed = |error: std::io::Error| {
         let message = format!("the file {path:?} of the option {option} cannot be read");
         match error.kind() {

@@ -1,0 +1,13 @@
+//! What the tests of several crates share.
+//!
+//! [`services`] are the real servers that backends are tested on. With the feature
+//! `faults`, `proxy` breaks connections.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the rule is for the library; tests read their environment"
+)]
+
+#[cfg(feature = "faults")]
+pub mod proxy;
+pub mod services;

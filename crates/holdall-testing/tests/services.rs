@@ -1,0 +1,189 @@
+//! Servers start, keep what they were given when they are killed, and end with
+//! the test that started them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+
+use holdall_testing::services::{self, Certificate, Private};
+
+/// What a Redis answers to a line.
+fn redis(server: &Private, line: &str) -> String {
+    let url = server.url();
+    let mut stream = TcpStream::connect(url.strip_prefix("redis://").unwrap()).unwrap();
+    stream.write_all(format!("{line}\r\n").as_bytes()).unwrap();
+    let mut answer = [0; 100];
+    let count = stream.read(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer[..count]).into_owned()
+}
+
+fn psql(url: &str, script: &str) -> String {
+    let output = Command::new("psql")
+        .args([url, "-qAt", "-c", script])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    said.trim().to_owned() + String::from_utf8_lossy(&output.stderr).trim()
+}
+
+#[test]
+fn a_killed_redis_has_what_it_answered() {
+    let Some(server) = services::private("redis") else {
+        return;
+    };
+    assert_eq!(redis(&server, "SET a 1"), "+OK\r\n");
+    server.kill().unwrap();
+    assert!(!server.is_running());
+    assert!(server.health().is_err());
+    server.start().unwrap();
+    assert_eq!(redis(&server, "GET a"), "$1\r\n1\r\n");
+}
+
+#[test]
+fn a_killed_postgres_has_what_it_answered() {
+    let Some(server) = services::private("postgres") else {
+        return;
+    };
+    let url = server.url();
+    assert_eq!(psql(&url, "create table t as select 7 as n"), "");
+    server.kill().unwrap();
+    assert!(psql(&url, "select n from t").contains("refused"));
+    server.start().unwrap();
+    assert_eq!(psql(&url, "select n from t"), "7");
+    server.stop().unwrap();
+    server.start().unwrap();
+    assert_eq!(psql(&url, "select n from t"), "7");
+}
+
+#[test]
+fn two_private_servers_know_nothing_of_each_other() {
+    let (Some(a), Some(b)) = (services::private("redis"), services::private("redis")) else {
+        return;
+    };
+    assert_eq!(redis(&a, "SET a 1"), "+OK\r\n");
+    assert_eq!(redis(&b, "GET a"), "$-1\r\n");
+    let folder = a.folder().to_owned();
+    assert!(folder.exists());
+    drop(a);
+    assert!(!folder.exists(), "its data is left");
+    assert_eq!(redis(&b, "PING"), "+PONG\r\n");
+}
+
+#[test]
+fn a_postgres_shows_the_certificate_that_it_was_given() {
+    let ca = services::Authority::get().unwrap().certificate_file();
+    for (certificate, wanted) in [
+        (Certificate::Good, "1"),
+        (Certificate::WrongHost, "does not match host name"),
+        (Certificate::Expired, "certificate verify failed"),
+    ] {
+        let started = services::private_with("postgres", |new| new.certificate(certificate));
+        let Some(server) = started else {
+            return;
+        };
+        let url = format!(
+            "{}?sslmode=verify-full&sslrootcert={}",
+            server.url().replace("127.0.0.1", "localhost"),
+            ca.display()
+        );
+        let said = psql(&url, "select 1");
+        assert!(said.contains(wanted), "{certificate:?}: {said}");
+    }
+}
+
+#[test]
+fn a_killed_mariadb_has_what_it_answered() {
+    let Some(server) = services::private("mysql") else {
+        return;
+    };
+    let mysql = |script: &str| {
+        let port = server.url();
+        let port = port.split(['/', ':']).nth(4).unwrap();
+        let output = Command::new("mariadb")
+            .args(["--no-defaults", "-h127.0.0.1", "-uroot", "-N", "-B", "test"])
+            .args([&format!("-P{port}"), "-e", script])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr)
+    };
+    assert_eq!(mysql("create table t select 7 as n"), "");
+    server.kill().unwrap();
+    assert!(mysql("select n from t").contains("Can't connect"));
+    server.start().unwrap();
+    assert_eq!(mysql("select n from t"), "7\n");
+    assert!(mysql("show variables like 'have_ssl'").contains("YES"));
+}
+
+#[test]
+fn pgbouncer_serves_again_when_what_it_stands_on_does() {
+    let Some(below) = services::private("postgres") else {
+        return;
+    };
+    let port = below.url();
+    let port = port.split(['/', ':', '@']).nth(5).unwrap().parse().unwrap();
+    let Some(server) = services::private_with("pgbouncer", |new| new.before(port)) else {
+        return;
+    };
+    let url = server.url();
+    assert_eq!(psql(&url, "create table t as select 7 as n"), "");
+    assert_eq!(psql(&below.url(), "select n from t"), "7");
+    below.kill().unwrap();
+    below.start().unwrap();
+    server.await_health().unwrap();
+    assert_eq!(psql(&url, "select n from t"), "7");
+    assert_eq!(psql(&format!("{url}?sslmode=require"), "select 1"), "1");
+}
+
+#[test]
+fn a_cluster_is_whole_again_when_all_of_it_was_killed() {
+    let Some(server) = services::private("redis-cluster") else {
+        return;
+    };
+    assert_eq!(server.pids().len(), 6);
+    let slots = redis(&server, "CLUSTER INFO");
+    assert!(slots.contains("cluster_slots_ok:16384"), "{slots}");
+    server.kill().unwrap();
+    server.start().unwrap();
+    assert!(redis(&server, "CLUSTER INFO").contains("cluster_state:ok"));
+}
+
+#[test]
+fn a_setting_of_a_test_reaches_its_server() {
+    let started = services::private_with("postgres", |new| {
+        new.argument("-c").argument("max_connections=17")
+    });
+    let Some(server) = started else {
+        return;
+    };
+    assert_eq!(psql(&server.url(), "show max_connections"), "17");
+    // A password is asked of all but the tests' user.
+    assert_eq!(psql(&server.url(), "create role r login password 'p'"), "");
+    let wrong = server.url().replace("postgres@", "r:wrong@");
+    assert!(psql(&wrong, "select 1").contains("authentication failed"));
+}
+
+#[test]
+fn a_server_that_does_not_start_says_why() {
+    if services::private("redis").is_none() {
+        return;
+    }
+    let options = Private::of("redis").unwrap().argument("--no-such-setting");
+    let Err(error) = options.start() else {
+        panic!("it started");
+    };
+    assert!(error.contains("no-such-setting"), "{error}");
+    let Err(error) = Private::of("oracle") else {
+        panic!("there is an oracle");
+    };
+    assert!(
+        error.starts_with("there is no server \"oracle\"; there are postgres, "),
+        "{error}"
+    );
+}
