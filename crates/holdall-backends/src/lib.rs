@@ -2,6 +2,8 @@
 //!
 //! They know the contract of `holdall-core` and nothing of each other.
 
+#[cfg(any(feature = "http", feature = "mongodb"))]
+mod gate;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "mongodb")]

@@ -10,7 +10,7 @@ use holdall_core::{BodyHasher, ByteStream, Digest, Entry, Error, Result, Retry, 
 
 use super::Shared;
 use super::failure::{Unanswered, garbled};
-use super::gate::closed_by_us;
+use crate::gate::closed_by_us;
 use super::item::{Content, Place, altered, open_range};
 
 /// How often to go on in a row without a byte more.

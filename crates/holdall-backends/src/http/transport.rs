@@ -19,7 +19,7 @@ use super::HttpOptions;
 use super::address::{Address, Parameters};
 use super::connect::Connector;
 use super::failure::{self, Unanswered};
-use super::gate::closed_by_us;
+use crate::gate::closed_by_us;
 use super::upload::Upload;
 use crate::tls::{self, TlsFiles};
 

@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue, header};
 
 use super::Shared;
 use super::failure::garbled;
-use super::gate::closed_by_us;
+use crate::gate::closed_by_us;
 use super::transport::{Answer, Call};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");

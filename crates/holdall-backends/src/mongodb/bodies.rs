@@ -31,7 +31,6 @@ pub(super) const MAX_BODY: u64 = 1 << 40;
 
 /// Takes a body in.
 pub(super) async fn stage(shared: &Arc<Shared>, collection: &CollectionName, mut body: ByteStream) -> Result<Staged> {
-    drop(shared.turn().await?);
     let mut upload = Upload::new(shared, collection);
     let mut hasher = BodyHasher::default();
     let mut buffer = BytesMut::new();
@@ -121,6 +120,7 @@ impl<'a> Upload<'a> {
 
     /// Sends pieces, after the file if that is not there.
     async fn send(&mut self, bytes: Bytes) -> Result<()> {
+        let _pass = self.shared.life.enter()?;
         let _turn = self.shared.turn().await?;
         let now = self.shared.options.env.now();
         let expires = now.after(self.shared.options.lease);
@@ -154,6 +154,7 @@ impl<'a> Upload<'a> {
     /// Sends the last pieces, and waits until all is safe: what was acknowledged
     /// by a majority takes all before it along.
     async fn finish(&mut self, rest: Bytes, hasher: &BodyHasher) -> Result<Staged> {
+        let _pass = self.shared.life.enter()?;
         let expires = self.shared.options.env.now().after(self.shared.options.lease);
         let files = self.shared.database.collection::<Document>(FILES);
         if self.begun {
@@ -259,6 +260,7 @@ impl Reading {
                 _ => Ok(None),
             };
         }
+        let _pass = self.shared.life.enter()?;
         let _turn = self.shared.turn().await?;
         let chunk = CHUNK as u64;
         let first = self.rest.start / chunk;

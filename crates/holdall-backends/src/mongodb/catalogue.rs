@@ -51,10 +51,6 @@ impl Layout {
     pub(super) fn written(&self) -> Vec<Bson> {
         self.indexes.iter().map(write_declared).collect()
     }
-
-    pub(super) fn has_unique(&self) -> bool {
-        self.indexes.iter().any(|declared| declared.index.unique)
-    }
 }
 
 fn write_declared(declared: &Declared) -> Bson {

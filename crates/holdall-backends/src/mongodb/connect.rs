@@ -174,9 +174,9 @@ fn read_identity(store: &Document) -> Result<Version> {
             "the database holds a store of format {format}, and this version of Holdall reads {FORMAT}"
         )));
     }
-    match store.get_binary_generic("identity") {
-        Ok(bytes) => Version::from_slice(bytes),
-        Err(_) => Err(value::foreign("holdall.meta names no identity")),
+    match value::bytes_of(store, "identity") {
+        Some(bytes) => Version::from_slice(bytes),
+        None => Err(value::foreign("holdall.meta names no identity")),
     }
 }
 
@@ -260,15 +260,13 @@ impl Shared {
     }
 
     /// A turn on one of the connections.
+    ///
+    /// Who began before the store was closed goes on to the end.
     pub(super) async fn turn(self: &Arc<Self>) -> Result<tokio::sync::OwnedSemaphorePermit> {
-        self.open()?;
         let waiting = self.slots.clone().acquire_owned();
         match tokio::time::timeout(self.options.timeout, waiting).await {
-            Ok(Ok(turn)) => {
-                self.open()?;
-                Ok(turn)
-            }
-            Ok(Err(_)) => Err(super::closed()),
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) => Err(crate::gate::closed_by_us()),
             Err(_) => Err(Error::unavailable(format!(
                 "all {} connections to MongoDB were busy for {:?}; try again, or raise `pool`",
                 self.options.pool, self.options.timeout

@@ -186,17 +186,19 @@ pub(super) fn projection(parts: Parts, index: Option<i32>) -> Document {
 }
 
 /// What a writer needs of what is there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) version: Version,
     pub(super) created: Timestamp,
     pub(super) file: Option<Version>,
+    /// The digests of unique indexes.
+    unique: Option<RawDocumentBuf>,
 }
 
 impl Found {
     pub(super) fn projection() -> Document {
         let own = |name: &str| format!("{OWN}.{name}");
-        doc! { own("version"): 1, own("created"): 1, own("file"): 1 }
+        doc! { own("version"): 1, own("created"): 1, own("file"): 1, own("unique"): 1 }
     }
 
     pub(super) fn read(document: &RawDocument) -> Result<(String, Self)> {
@@ -205,8 +207,19 @@ impl Found {
             version: version(own, "version")?,
             created: time(own, "created")?,
             file: file(own)?,
+            unique: own.get_document("unique").ok().map(RawDocument::to_owned),
         };
         Ok((key_text(document)?.to_owned(), found))
+    }
+
+    /// Whether a document in the place of this one gives up a unique value, which
+    /// another of the same batch may take.
+    pub(super) fn gives_up(&self, new: &RawDocument) -> bool {
+        let Some(old) = &self.unique else { return false };
+        let new = own(new).ok().and_then(|own| own.get_document("unique").ok());
+        old.iter().flatten().any(|(id, value)| {
+            new.and_then(|new| new.get(id).ok().flatten()) != Some(value)
+        })
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) fn changes(record: &Document) -> Result<Vec<Logged>> {
                 (Some(_), Some(_)) => ChangeKind::Put,
             },
             key,
-            previous: entry.get_binary_generic("p").ok().map(|bytes| Version::from_slice(bytes)).transpose()?,
+            previous: value::bytes_of(entry, "p").map(Version::from_slice).transpose()?,
             created: Timestamp::from_micros(created.unwrap_or_default()),
         });
     }
@@ -89,9 +89,9 @@ pub(super) fn changes(record: &Document) -> Result<Vec<Logged>> {
 
 /// The id of a recorded batch.
 pub(super) fn id(record: &Document) -> Result<Version> {
-    match record.get_binary_generic("_id") {
-        Ok(bytes) => Version::from_slice(bytes),
-        Err(_) => Err(value::foreign("the record of a batch has no id")),
+    match value::bytes_of(record, "_id") {
+        Some(bytes) => Version::from_slice(bytes),
+        None => Err(value::foreign("the record of a batch has no id")),
     }
 }
 
@@ -168,7 +168,7 @@ pub(super) async fn resolve(shared: &Shared, id: Version) -> Result<Outcome> {
         match shared.call(batches.insert_one(given_up)).await {
             Ok(_) => return Ok(Outcome::Aborted),
             // It arrived meanwhile, or somebody else gave it up.
-            Err(Failure::Taken(_)) => {}
+            Err(Failure::Taken(why)) => pause.wait(Error::conflict(why)).await?,
             // It is being committed.
             Err(Failure::Again(error)) => pause.wait(error).await?,
             Err(other) => return Err(other.into_error()),

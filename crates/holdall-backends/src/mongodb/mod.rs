@@ -33,7 +33,9 @@ use holdall_core::{
     Result, Scan, Scope, Snapshot, Staged, Timestamp, Version, Watch, WatchFrom, Written,
 };
 use parking_lot::Mutex;
-use tokio::sync::{OnceCell, RwLock, Semaphore, watch as channel};
+use tokio::sync::{OnceCell, RwLock, Semaphore};
+
+use crate::gate::{Gate, closed_by_us};
 
 pub use self::options::{MongoOptions, Transactions};
 pub use mongodb::Client;
@@ -59,24 +61,20 @@ struct Shared {
     durable: bool,
     /// A permit for each connection that may be used.
     slots: Arc<Semaphore>,
+    life: Arc<Gate>,
     /// Held by all who write, and alone by who declares or drops.
-    gate: Arc<RwLock<()>>,
-    closed: channel::Sender<bool>,
+    order: Arc<RwLock<()>>,
     /// The collections that were seen to be there, which they stay.
     known: Mutex<HashSet<CollectionName>>,
     swept: Mutex<Timestamp>,
 }
 
-fn closed() -> Error {
-    Error::closed("the store was closed; open it again")
-}
-
 impl Shared {
     fn open(&self) -> Result<()> {
-        if *self.closed.borrow() {
-            return Err(closed());
+        match self.life.is_closed() {
+            true => Err(closed_by_us()),
+            false => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -121,8 +119,8 @@ impl MongoBackend {
             identity: found.identity,
             transactions: found.transactions,
             streams: found.streams,
-            gate: Arc::default(),
-            closed: channel::Sender::new(false),
+            life: Gate::new(),
+            order: Arc::default(),
             known: Mutex::default(),
             watchers: OnceCell::new(),
             owned,
@@ -140,6 +138,7 @@ impl MongoBackend {
     /// # Errors
     /// Those of writing.
     pub async fn sweep(&self) -> Result<()> {
+        let _pass = self.shared.life.enter()?;
         while sweep::step(&self.shared).await? {}
         Ok(())
     }
@@ -150,9 +149,8 @@ impl MongoBackend {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        self.shared.open()?;
-        let task = tokio::spawn(work(self.shared.clone()));
-        task.await.map_err(|error| Error::closed("the runtime shut down").because(error))?
+        let (life, patience) = (&self.shared.life, self.shared.options.timeout);
+        life.finish(patience, work(self.shared.clone())).await
     }
 }
 
@@ -199,6 +197,8 @@ impl Backend for MongoBackend {
     }
 
     async fn stage(&self, collection: &CollectionName, body: ByteStream) -> Result<Staged> {
+        // A slow stream holds nobody up, so closing does not wait for it.
+        self.shared.open()?;
         bodies::stage(&self.shared, collection, body).await
     }
 
@@ -206,8 +206,7 @@ impl Backend for MongoBackend {
         batch.validate(&self.capabilities())?;
         let id = batch.ensure_id(&self.shared.options.env);
         let written = self.finish(move |shared| async move {
-            let _gate = shared.gate.clone().read_owned().await;
-            shared.open()?;
+            let _order = shared.order.clone().read_owned().await;
             let written = write::write(&shared, batch, id).await;
             sweep::now_and_then(&shared);
             written
@@ -223,7 +222,7 @@ impl Backend for MongoBackend {
         indexes.iter().try_for_each(Index::validate)?;
         let (collection, indexes) = (collection.clone(), indexes.to_vec());
         self.finish(move |shared| async move {
-            let _gate = shared.gate.clone().write_owned().await;
+            let _order = shared.order.clone().write_owned().await;
             let _turn = shared.turn().await?;
             indexes::define(&shared, &collection, &indexes).await
         })
@@ -231,6 +230,7 @@ impl Backend for MongoBackend {
     }
 
     async fn collections(&self) -> Result<Vec<CollectionName>> {
+        let _pass = self.shared.life.enter()?;
         let _turn = self.shared.turn().await?;
         let mut filled = Vec::new();
         for name in catalogue::all(&self.shared).await? {
@@ -244,7 +244,6 @@ impl Backend for MongoBackend {
     }
 
     async fn get_many(&self, collection: &CollectionName, keys: &[Key], parts: Parts) -> Result<Vec<Option<Item>>> {
-        self.shared.open()?;
         let items = query::get_many(&self.shared, collection, keys, parts).await;
         items.map_err(|error| error.at(collection, None))
     }
@@ -264,8 +263,7 @@ impl Backend for MongoBackend {
     async fn drop_collection(&self, collection: &CollectionName) -> Result<()> {
         let collection = collection.clone();
         self.finish(move |shared| async move {
-            let _gate = shared.gate.clone().write_owned().await;
-            shared.open()?;
+            let _order = shared.order.clone().write_owned().await;
             indexes::drop_collection(&shared, &collection).await
         })
         .await
@@ -273,6 +271,8 @@ impl Backend for MongoBackend {
 
     async fn resolve(&self, id: Version, witness: Option<(&CollectionName, &Key)>) -> Result<Outcome> {
         if self.shared.transactions {
+            let _pass = self.shared.life.enter()?;
+            self.shared.life.settle(self.shared.options.timeout).await;
             let _turn = self.shared.turn().await?;
             return log::resolve(&self.shared, id).await;
         }
@@ -292,18 +292,16 @@ impl Backend for MongoBackend {
     }
 
     async fn health(&self) -> Result<()> {
+        let _pass = self.shared.life.enter()?;
         let _turn = self.shared.turn().await?;
         let ping = self.shared.database.run_command(mongodb::bson::doc! { "ping": 1 });
         self.shared.read(ping).await.map(drop)
     }
 
     async fn close(&self) -> Result<()> {
-        if self.shared.closed.send_replace(true) {
-            return Ok(());
-        }
-        // What is under way ends first.
-        let _gate = self.shared.gate.write().await;
-        if self.shared.owned {
+        let first = !self.shared.life.is_closed();
+        self.shared.life.close().await;
+        if self.shared.owned && first {
             self.shared.client.clone().shutdown().immediate(true).await;
             if let Some(client) = self.shared.watchers.get() {
                 client.clone().shutdown().immediate(true).await;

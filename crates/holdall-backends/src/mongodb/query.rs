@@ -47,6 +47,7 @@ pub(super) async fn get(
     key: &Key,
     options: GetOptions,
 ) -> Result<Option<Item>> {
+    let _pass = shared.life.enter()?;
     let _turn = shared.turn().await?;
     let find = items(shared, collection).find_one_owned(doc! { "_id": key.as_str() }, options.parts);
     let Some(document) = shared.read(find).await? else { return Ok(None) };
@@ -82,6 +83,7 @@ pub(super) async fn get_many(
     keys: &[Key],
     parts: Parts,
 ) -> Result<Vec<Option<Item>>> {
+    let _pass = shared.life.enter()?;
     let mut answer = Vec::with_capacity(keys.len());
     for some in keys.chunks(usize::try_from(PAGE).unwrap_or(1)) {
         let _turn = shared.turn().await?;
@@ -171,9 +173,10 @@ pub(super) fn query(shared: Arc<Shared>, collection: CollectionName, query: Quer
         return stream::once(async { Err(error) }).boxed();
     }
     stream::once(async move {
-        shared.open()?;
+        let pass = shared.life.enter()?;
         let layout = layout(&shared, &collection, query.filter.is_all() && query.sort.is_empty()).await?;
         let plan = plan::plan(&query.filter, &layout);
+        drop(pass);
         Ok::<_, Error>(match plan::walk(&query, &layout) {
             Some(walk) => Answer {
                 shared,
@@ -225,7 +228,8 @@ impl Answer {
 
     /// The next items; `None` at the end.
     async fn page(&mut self) -> Result<Option<Vec<Item>>> {
-        self.shared.open()?;
+        let shared = self.shared.clone();
+        let _pass = shared.life.enter()?;
         while self.left > 0 {
             let Some(range) = self.walk.condition() else { return Ok(None) };
             let items = self.read(range).await.map_err(|error| error.at(&self.collection, None))?;
@@ -310,7 +314,7 @@ impl Answer {
 
 /// Counts what a filter matches.
 pub(super) async fn count(shared: &Arc<Shared>, collection: &CollectionName, filter: &Filter) -> Result<u64> {
-    shared.open()?;
+    let _pass = shared.life.enter()?;
     let layout = layout(shared, collection, filter.is_all()).await?;
     let Plan { conditions, exact } = plan::plan(filter, &layout);
     if exact {
@@ -332,7 +336,7 @@ pub(super) async fn count_by(
     filter: &Filter,
     path: &Path,
 ) -> Result<Vec<Group>> {
-    shared.open()?;
+    let _pass = shared.life.enter()?;
     let layout = layout(shared, collection, filter.is_all()).await?;
     let conditions = plan::plan(filter, &layout).conditions;
     let (shared, collection) = (shared.clone(), collection.clone());

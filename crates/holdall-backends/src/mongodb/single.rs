@@ -63,7 +63,7 @@ impl Single<'_> {
         let find = self.items.find_one(doc! { "_id": self.operation.key.as_str() });
         let there = self.shared.call(find.projection(Found::projection())).await?;
         let there = there.map(|document| Found::read(&document)).transpose()?.map(|(_, there)| there);
-        self.operation.condition.check(self.operation, there.map(|there| there.version))?;
+        self.operation.condition.check(self.operation, there.as_ref().map(|there| there.version))?;
         match &self.operation.action {
             Action::Check => Ok(None),
             Action::Delete => self.delete(there).await.map(|()| None),
@@ -99,7 +99,7 @@ impl Single<'_> {
         let (size, digest) = self.prepared.measured.first().copied().unwrap_or_default();
         let entry = Entry {
             version: self.prepared.id,
-            created: there.map_or(now, |there| there.created),
+            created: there.as_ref().map_or(now, |there| there.created),
             modified: now,
             size,
             digest,
@@ -116,7 +116,7 @@ impl Single<'_> {
         if let Some(staged) = &staged {
             self.claim(staged).await?;
         }
-        let old = there.and_then(|there| there.file);
+        let old = there.as_ref().and_then(|there| there.file);
         let put = match self.moving(old).await {
             Ok(()) => self.replace(document, there).await,
             Err(failure) => Err(failure),

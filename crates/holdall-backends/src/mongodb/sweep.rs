@@ -32,6 +32,7 @@ pub(super) fn now_and_then(shared: &Arc<Shared>) {
     drop(last);
     let shared = shared.clone();
     tokio::spawn(async move {
+        let Ok(_pass) = shared.life.enter() else { return };
         // What fails is left to the next sweep.
         while matches!(step(&shared).await, Ok(true)) {}
     });
@@ -141,8 +142,8 @@ async fn list(shared: &Shared, which: Document) -> Result<Vec<Document>> {
 }
 
 fn id(file: &Document) -> Result<Version> {
-    match file.get_binary_generic("_id") {
-        Ok(bytes) => Version::from_slice(bytes),
-        Err(_) => Err(value::foreign("a file's id is no UUID")),
+    match value::bytes_of(file, "_id") {
+        Some(bytes) => Version::from_slice(bytes),
+        None => Err(value::foreign("a file's id is no UUID")),
     }
 }

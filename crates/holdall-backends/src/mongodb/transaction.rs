@@ -111,8 +111,6 @@ struct Plan {
     deletes: Vec<String>,
     /// Keys that are put and deleted again.
     guards: Vec<String>,
-    /// Keys of documents that are replaced.
-    replaced: Vec<String>,
 }
 
 impl Attempt<'_> {
@@ -135,7 +133,7 @@ impl Attempt<'_> {
         let mut entries = vec![None; prepared.batch.operations().len()];
         for (collection, layout) in prepared.collections.iter().zip(&layouts) {
             let plan = self.plan(collection, layout, &found, &bodies, &mut entries)?;
-            match self.send(collection, layout, plan).await {
+            match self.send(collection, plan).await {
                 Ok(()) => {}
                 Err(Failure::Taken(_)) => return Err(Stop::Taken(collection.clone(), layout.clone())),
                 Err(other) => return Err(other.into()),
@@ -240,11 +238,15 @@ impl Attempt<'_> {
                     };
                     let document = documents::document(&new, &layout.indexes)
                         .map_err(|error| error.at(collection, Some(&operation.key)))?;
-                    if there.is_some() {
-                        plan.replaced.push(key.to_owned());
-                        plan.updates.push(rawdoc! { "q": { "_id": key }, "u": document });
-                    } else {
-                        plan.inserts.push(document);
+                    match there {
+                        None => plan.inserts.push(document),
+                        // An index holds of the state after a batch: two items may swap their
+                        // values. So what gives one up goes before anything comes.
+                        Some(there) if there.gives_up(&document) => {
+                            plan.deletes.push(key.to_owned());
+                            plan.inserts.push(document);
+                        }
+                        Some(_) => plan.updates.push(rawdoc! { "q": { "_id": key }, "u": document }),
                     }
                     if let Some(slot) = entries.get_mut(at) {
                         *slot = Some(entry);
@@ -280,15 +282,9 @@ impl Attempt<'_> {
         });
     }
 
-    async fn send(&mut self, collection: &CollectionName, layout: &Layout, plan: Plan) -> Result<(), Failure> {
+    async fn send(&mut self, collection: &CollectionName, plan: Plan) -> Result<(), Failure> {
         let table = names::table(collection);
         self.delete(&table, plan.deletes).await?;
-        // An index holds of the state after a batch: two items may swap their values.
-        if layout.has_unique() && plan.replaced.len() > 1 {
-            let clear = doc! { "$unset": { "_holdall.unique": "" } };
-            let all = doc! { "q": { "_id": { "$in": plan.replaced } }, "u": clear, "multi": true };
-            self.command(doc! { "update": &table, "updates": [all] }).await?;
-        }
         let mut updates = plan.updates.into_iter().peekable();
         while updates.peek().is_some() {
             let (mut list, mut bytes, mut count) = (RawArrayBuf::new(), 0, 0);

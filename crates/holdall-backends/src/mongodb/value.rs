@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use holdall_core::{Doc, Error, MAX_DEPTH, Result, Value};
 use mongodb::bson::raw::{CString, RawArrayBuf, RawBson, RawBsonRef, RawDocumentBuf};
-use mongodb::bson::{Bson, Decimal128, RawDocument};
+use mongodb::bson::{Bson, Decimal128, Document, RawDocument};
 use serde_json::{Map, Number};
 
 use super::names;
@@ -20,6 +20,14 @@ pub(super) fn foreign(what: &str) -> Error {
         "a document in MongoDB does not have the shape that Holdall writes: {what}. \
          Was it written by another program?"
     ))
+}
+
+/// The bytes of a field, of whatever kind they are.
+pub(super) fn bytes_of<'a>(document: &'a Document, name: &str) -> Option<&'a [u8]> {
+    match document.get(name) {
+        Some(Bson::Binary(binary)) => Some(&binary.bytes),
+        _ => None,
+    }
 }
 
 /// Appends the members of a doc to a document.

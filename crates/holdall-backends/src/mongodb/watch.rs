@@ -17,7 +17,8 @@ use mongodb::{Client, bson};
 use super::error::{code, failed};
 use super::log::{self, Logged};
 use super::names::BATCHES;
-use super::{Shared, closed, connect};
+use super::{Shared, connect};
+use crate::gate::closed_by_us;
 
 /// The place is no longer in MongoDB's log of operations.
 const GONE: [i32; 3] = [136, 280, 286];
@@ -174,7 +175,8 @@ impl Watcher {
     }
 
     async fn next(&mut self) -> Result<Change> {
-        let mut ended = self.shared.closed.subscribe();
+        let ended = self.shared.life.clone().closed();
+        tokio::pin!(ended);
         loop {
             while let Some(change) = self.pending.pop_front() {
                 if self.collection.as_ref().is_none_or(|wanted| *wanted == change.collection) {
@@ -183,7 +185,7 @@ impl Watcher {
             }
             let event = tokio::select! {
                 biased;
-                _ = ended.wait_for(|closed| *closed) => return Err(closed()),
+                () = &mut ended => return Err(closed_by_us()),
                 event = self.stream.next_if_any() => event.map_err(broken)?,
             };
             let Some(event) = event else { continue };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdall_core::{
-    Action, Batch, CollectionName, Digest, Error, NewBody, Operation, Put, Result, Retry, Staged, Value, Version,
+    Action, Batch, CollectionName, Digest, Error, ErrorKind, NewBody, Operation, Put, Result, Retry, Staged, Value, Version,
     Written,
 };
 use hashbrown::HashMap;
@@ -235,7 +235,12 @@ async fn attempts(shared: &Arc<Shared>, prepared: &Prepared, pause: &mut Pause<'
             },
             Err(Stop::Taken(collection, layout)) => {
                 match owner(shared, prepared, &collection, &layout).await {
-                    Ok(Some(error)) => return Err(error),
+                    Ok(Some(error)) => {
+                        return Err(match log::find(shared, id).await {
+                            Ok(Recorded::Nothing) | Err(_) => error,
+                            Ok(recorded) => log::refusal(&recorded, id),
+                        });
+                    }
                     // It is free again, or it was the key of an item that came in between.
                     Ok(None) => Error::conflict("another write took a value, and gave it back"),
                     Err(error) => return Err(doubt.map_or(error, unknown)),
@@ -248,6 +253,13 @@ async fn attempts(shared: &Arc<Shared>, prepared: &Prepared, pause: &mut Pause<'
             Err(Stop::Failure(Failure::Again(error))) => error,
             Err(Stop::Failure(other)) => {
                 let error = other.into_error();
+                // That the id was given up, or used, says more than what else is wrong.
+                if [ErrorKind::Conflict, ErrorKind::Expired].contains(&error.kind()) && doubt.is_none() {
+                    match log::find(shared, id).await? {
+                        Recorded::Nothing => {}
+                        recorded => return Err(log::refusal(&recorded, id)),
+                    }
+                }
                 return Err(match doubt {
                     // A condition that does not hold may be one that this very batch broke.
                     Some(_) => unknown(error),
