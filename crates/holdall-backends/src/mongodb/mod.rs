@@ -26,6 +26,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use mongodb::Client;
 use hashbrown::HashSet;
 use holdall_core::{
     Backend, Batch, BatchLimits, ByteStream, Capabilities, ChangeStream, CollectionName, Conditions, Error, Filter,
@@ -38,7 +39,8 @@ use tokio::sync::{OnceCell, RwLock, Semaphore};
 use crate::gate::{Gate, closed_by_us};
 
 pub use self::options::{MongoOptions, Transactions};
-pub use mongodb::Client;
+/// The driver that [`MongoBackend::from_client`] takes a client of.
+pub use mongodb as driver;
 
 /// Keeps items in a MongoDB database.
 pub struct MongoBackend {
