@@ -26,7 +26,10 @@ fn server(folder: &Path, host: &str, until: i32) -> Option<Private> {
         path.to_str().unwrap().to_owned()
     };
     write("ca.pem", &issuer.pem());
-    let files = (write("server.pem", &certificate.pem()), write("server.key", &key.serialize_pem()));
+    let files = (
+        write("server.pem", &certificate.pem()),
+        write("server.key", &key.serialize_pem()),
+    );
     private_with("mongodb", |options| {
         let options = options.argument("--tls-cert-file").argument(files.0);
         options.argument("--tls-key-file").argument(files.1)
@@ -42,24 +45,36 @@ fn options(server: &Private, folder: &Path) -> MongoOptions {
         ..MongoOptions::new(url)
     };
     options.set("tls", "true").unwrap();
-    options.set("tlsCAFile", folder.join("ca.pem").to_str().unwrap()).unwrap();
+    options
+        .set("tlsCAFile", folder.join("ca.pem").to_str().unwrap())
+        .unwrap();
     options
 }
 
 #[tokio::test]
 async fn a_good_certificate_is_believed() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(server) = server(folder.path(), "localhost", 2100) else { return };
-    let store = MongoBackend::open(options(&server, folder.path())).await.unwrap();
+    let Some(server) = server(folder.path(), "localhost", 2100) else {
+        return;
+    };
+    let store = MongoBackend::open(options(&server, folder.path()))
+        .await
+        .unwrap();
     store.health().await.unwrap();
     store.close().await.unwrap();
 }
 
 #[tokio::test]
 async fn one_of_another_host_out_of_date_or_of_nobody_is_refused() {
-    for (host, until, ca) in [("elsewhere", 2100, true), ("localhost", 2021, true), ("localhost", 2100, false)] {
+    for (host, until, ca) in [
+        ("elsewhere", 2100, true),
+        ("localhost", 2021, true),
+        ("localhost", 2100, false),
+    ] {
         let folder = tempfile::tempdir().unwrap();
-        let Some(server) = server(folder.path(), host, until) else { return };
+        let Some(server) = server(folder.path(), host, until) else {
+            return;
+        };
         let mut options = options(&server, folder.path());
         if !ca {
             options.driver.retain(|(name, _)| name != "tlsCAFile");
@@ -68,7 +83,14 @@ async fn one_of_another_host_out_of_date_or_of_nobody_is_refused() {
             Ok(_) => panic!("the certificate of {host} until {until} was believed"),
             Err(error) => error,
         };
-        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::No), "{error}");
-        assert!(error.to_string().contains("certificate is not trusted"), "{error}");
+        assert_eq!(
+            (error.kind(), error.retry()),
+            (ErrorKind::Unavailable, Retry::No),
+            "{error}"
+        );
+        assert!(
+            error.to_string().contains("certificate is not trusted"),
+            "{error}"
+        );
     }
 }

@@ -54,10 +54,10 @@ use holdall_wire::{CapabilitiesShape, Count, Counts};
 
 pub use self::options::HttpOptions;
 
-use crate::gate::Gate;
 use self::failure::garbled;
 use self::item::Place;
 use self::transport::{Call, MAX_JSON, Transport};
+use crate::gate::Gate;
 
 /// The collections that have items.
 #[derive(serde::Deserialize)]

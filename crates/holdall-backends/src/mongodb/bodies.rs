@@ -30,7 +30,11 @@ const AT_ONCE: u64 = 4;
 pub(super) const MAX_BODY: u64 = 1 << 40;
 
 /// Takes a body in.
-pub(super) async fn stage(shared: &Arc<Shared>, collection: &CollectionName, mut body: ByteStream) -> Result<Staged> {
+pub(super) async fn stage(
+    shared: &Arc<Shared>,
+    collection: &CollectionName,
+    mut body: ByteStream,
+) -> Result<Staged> {
     let mut upload = Upload::new(shared, collection);
     let mut hasher = BodyHasher::default();
     let mut buffer = BytesMut::new();
@@ -44,7 +48,9 @@ pub(super) async fn stage(shared: &Arc<Shared>, collection: &CollectionName, mut
             }
             let mut rest = piece.as_ref();
             while !rest.is_empty() {
-                let (head, tail) = rest.split_at_checked(upload.step() - buffer.len()).unwrap_or((rest, &[]));
+                let (head, tail) = rest
+                    .split_at_checked(upload.step() - buffer.len())
+                    .unwrap_or((rest, &[]));
                 buffer.extend_from_slice(head);
                 rest = tail;
                 // What might be the last is kept, so that a small body is sent as a whole.
@@ -56,7 +62,9 @@ pub(super) async fn stage(shared: &Arc<Shared>, collection: &CollectionName, mut
                 upload.send(std::mem::take(&mut buffer).freeze()).await?;
             }
         }
-        upload.finish(std::mem::take(&mut buffer).freeze(), &hasher).await
+        upload
+            .finish(std::mem::take(&mut buffer).freeze(), &hasher)
+            .await
     };
     let taken = taken.await;
     if taken.is_err() && upload.begun {
@@ -67,7 +75,11 @@ pub(super) async fn stage(shared: &Arc<Shared>, collection: &CollectionName, mut
 }
 
 /// Takes a body in that is here as a whole.
-pub(super) async fn keep(shared: &Arc<Shared>, collection: &CollectionName, bytes: &Bytes) -> Result<Staged> {
+pub(super) async fn keep(
+    shared: &Arc<Shared>,
+    collection: &CollectionName,
+    bytes: &Bytes,
+) -> Result<Staged> {
     let bytes = bytes.clone();
     stage(shared, collection, holdall_core::byte_stream(bytes)).await
 }
@@ -104,7 +116,8 @@ impl<'a> Upload<'a> {
 
     fn file(&self, expires: Timestamp, hasher: Option<&BodyHasher>) -> Document {
         let length = hasher.map_or(0, BodyHasher::size);
-        let mut metadata = doc! { "collection": self.collection.as_str(), "expires": expires.as_micros() };
+        let mut metadata =
+            doc! { "collection": self.collection.as_str(), "expires": expires.as_micros() };
         if let Some(hasher) = hasher {
             metadata.insert("digest", generic(hasher.digest().as_bytes()));
         }
@@ -126,26 +139,38 @@ impl<'a> Upload<'a> {
         let expires = now.after(self.shared.options.lease);
         if !self.begun {
             let file = self.file(expires, None);
-            self.shared.read(quick(self.shared, FILES).insert_one(file)).await?;
+            self.shared
+                .read(quick(self.shared, FILES).insert_one(file))
+                .await?;
             self.begun = true;
             self.renewed = now;
         } else if now > self.renewed.after(self.shared.options.lease / 2) {
-            let waiting = doc! { "_id": binary(self.id), "metadata.expires": { "$gt": now.as_micros() } };
+            let waiting =
+                doc! { "_id": binary(self.id), "metadata.expires": { "$gt": now.as_micros() } };
             let renew = doc! { "$set": { "metadata.expires": expires.as_micros() } };
-            let renewed = self.shared.read(quick::<Document>(self.shared, FILES).update_one(waiting, renew)).await?;
+            let renewed = self
+                .shared
+                .read(quick::<Document>(self.shared, FILES).update_one(waiting, renew))
+                .await?;
             if renewed.matched_count == 0 {
-                return Err(Error::expired("the lease of the body ended while it was staged; stage it again"));
+                return Err(Error::expired(
+                    "the lease of the body ended while it was staged; stage it again",
+                ));
             }
             self.renewed = now;
         }
         let pieces = self.pieces(&bytes);
-        self.shared.read(quick(self.shared, CHUNKS).insert_many(pieces)).await.map(drop)
+        self.shared
+            .read(quick(self.shared, CHUNKS).insert_many(pieces))
+            .await
+            .map(drop)
     }
 
     fn pieces(&mut self, bytes: &Bytes) -> Vec<Document> {
         let mut pieces = Vec::new();
         for piece in bytes.chunks(CHUNK) {
-            pieces.push(doc! { "files_id": binary(self.id), "n": self.next, "data": generic(piece) });
+            pieces
+                .push(doc! { "files_id": binary(self.id), "n": self.next, "data": generic(piece) });
             self.next = self.next.saturating_add(1);
         }
         pieces
@@ -155,7 +180,12 @@ impl<'a> Upload<'a> {
     /// by a majority takes all before it along.
     async fn finish(&mut self, rest: Bytes, hasher: &BodyHasher) -> Result<Staged> {
         let _pass = self.shared.life.enter()?;
-        let expires = self.shared.options.env.now().after(self.shared.options.lease);
+        let expires = self
+            .shared
+            .options
+            .env
+            .now()
+            .after(self.shared.options.lease);
         let files = self.shared.database.collection::<Document>(FILES);
         if self.begun {
             if !rest.is_empty() {
@@ -167,9 +197,14 @@ impl<'a> Upload<'a> {
                 "metadata.digest": generic(hasher.digest().as_bytes()),
                 "metadata.expires": expires.as_micros(),
             } };
-            let done = self.shared.read(files.update_one(doc! { "_id": binary(self.id) }, set)).await?;
+            let done = self
+                .shared
+                .read(files.update_one(doc! { "_id": binary(self.id) }, set))
+                .await?;
             if done.matched_count == 0 {
-                return Err(Error::expired("the lease of the body ended while it was staged; stage it again"));
+                return Err(Error::expired(
+                    "the lease of the body ended while it was staged; stage it again",
+                ));
             }
         } else {
             let _turn = self.shared.turn().await?;
@@ -178,13 +213,20 @@ impl<'a> Upload<'a> {
             if rest.is_empty() {
                 self.shared.read(files.insert_one(file)).await?;
             } else {
-                self.shared.read(quick(self.shared, FILES).insert_one(file)).await?;
+                self.shared
+                    .read(quick(self.shared, FILES).insert_one(file))
+                    .await?;
                 let pieces = self.pieces(&rest);
                 let chunks = self.shared.database.collection::<Document>(CHUNKS);
                 self.shared.read(chunks.insert_many(pieces)).await?;
             }
         }
-        Ok(Staged { id: self.id, size: hasher.size(), digest: hasher.digest(), expires })
+        Ok(Staged {
+            id: self.id,
+            size: hasher.size(),
+            digest: hasher.digest(),
+            expires,
+        })
     }
 }
 
@@ -224,16 +266,44 @@ pub(super) async fn small(shared: &Shared, staged: &Staged) -> Result<Option<Byt
 /// Removes a file and its pieces.
 pub(super) async fn remove(shared: &Shared, id: Version) -> Result<()> {
     let by_file = doc! { "files_id": binary(id) };
-    shared.read(shared.database.collection::<Document>(CHUNKS).delete_many(by_file)).await?;
+    shared
+        .read(
+            shared
+                .database
+                .collection::<Document>(CHUNKS)
+                .delete_many(by_file),
+        )
+        .await?;
     let by_id = doc! { "_id": binary(id) };
-    shared.read(shared.database.collection::<Document>(FILES).delete_one(by_id)).await.map(drop)
+    shared
+        .read(
+            shared
+                .database
+                .collection::<Document>(FILES)
+                .delete_one(by_id),
+        )
+        .await
+        .map(drop)
 }
 
 /// A large body, read while it is consumed, a few pieces at a time. A whole one
 /// is checked against its digest at the end.
-pub(super) fn body(shared: Arc<Shared>, id: Version, range: Range<u64>, size: u64, digest: Option<Digest>) -> Body {
-    let check = digest.filter(|_| range == (0..size)).map(|digest| (BodyHasher::default(), digest));
-    let start = Reading { shared, id, rest: range.clone(), check };
+pub(super) fn body(
+    shared: Arc<Shared>,
+    id: Version,
+    range: Range<u64>,
+    size: u64,
+    digest: Option<Digest>,
+) -> Body {
+    let check = digest
+        .filter(|_| range == (0..size))
+        .map(|digest| (BodyHasher::default(), digest));
+    let start = Reading {
+        shared,
+        id,
+        rest: range.clone(),
+        check,
+    };
     let pieces = stream::try_unfold(start, |mut reading| async move {
         match reading.next().await? {
             Some(bytes) => Ok(Some((bytes, reading))),
@@ -274,7 +344,9 @@ impl Reading {
         let length = usize::try_from(self.rest.end - self.rest.start).unwrap_or(usize::MAX);
         let end = bytes.len().min(start.saturating_add(length));
         if start >= end {
-            return Err(Error::corrupt("a stored body is shorter than its entry says"));
+            return Err(Error::corrupt(
+                "a stored body is shorter than its entry says",
+            ));
         }
         let bytes = bytes.slice(start..end);
         if let Some((hasher, _)) = &mut self.check {
@@ -290,12 +362,16 @@ async fn pieces(shared: &Shared, id: Version, first: u64, last: u64) -> Result<O
     let number = |number: u64| Bson::from(i64::try_from(number).unwrap_or(i64::MAX));
     let find = doc! { "files_id": binary(id), "n": { "$gte": number(first), "$lt": number(last) } };
     let chunks = shared.database.collection::<RawDocumentBuf>(CHUNKS);
-    let mut cursor = shared.read(chunks.find(find).sort(doc! { "files_id": 1, "n": 1 })).await?;
+    let mut cursor = shared
+        .read(chunks.find(find).sort(doc! { "files_id": 1, "n": 1 }))
+        .await?;
     let mut bytes = BytesMut::new();
     let mut found = first;
     while shared.read(cursor.advance()).await? {
         let piece = cursor.current();
-        let data = piece.get_binary("data").map_err(|_| value::foreign("a piece of a body has no data"))?;
+        let data = piece
+            .get_binary("data")
+            .map_err(|_| value::foreign("a piece of a body has no data"))?;
         bytes.extend_from_slice(data.bytes);
         found += 1;
     }

@@ -54,7 +54,12 @@ impl Layout {
 }
 
 fn write_declared(declared: &Declared) -> Bson {
-    let paths: Vec<String> = declared.index.paths.iter().map(ToString::to_string).collect();
+    let paths: Vec<String> = declared
+        .index
+        .paths
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let holds = match declared.index.holds {
         Holds::Any => "any",
         Holds::Words => "words",
@@ -79,17 +84,33 @@ fn read_declared(index: &Document) -> Result<Declared> {
     let holds = match index.get_str("holds").map_err(|_| damaged())? {
         "any" => Holds::Any,
         "words" => Holds::Words,
-        name => Holds::Only(TYPES.into_iter().find(|of| type_name(*of) == name).ok_or_else(damaged)?),
+        name => Holds::Only(
+            TYPES
+                .into_iter()
+                .find(|of| type_name(*of) == name)
+                .ok_or_else(damaged)?,
+        ),
     };
     let unique = index.get_bool("unique").map_err(|_| damaged())?;
     Ok(Declared {
         id: index.get_i32("id").map_err(|_| damaged())?,
-        index: Index { paths, unique, holds },
+        index: Index {
+            paths,
+            unique,
+            holds,
+        },
         ready: index.get_bool("ready").map_err(|_| damaged())?,
     })
 }
 
-const TYPES: [Type; 6] = [Type::Null, Type::Bool, Type::Number, Type::String, Type::Array, Type::Object];
+const TYPES: [Type; 6] = [
+    Type::Null,
+    Type::Bool,
+    Type::Number,
+    Type::String,
+    Type::Array,
+    Type::Object,
+];
 
 fn type_name(of: Type) -> &'static str {
     match of {
@@ -120,13 +141,17 @@ pub(super) async fn layouts(
 ) -> Result<Vec<Layout>, Failure> {
     let names: Vec<&str> = collections.iter().map(CollectionName::as_str).collect();
     let catalogue = shared.database.collection::<Document>(COLLECTIONS);
-    let find = catalogue.find(doc! { "_id": { "$in": names } }).session(&mut *session);
+    let find = catalogue
+        .find(doc! { "_id": { "$in": names } })
+        .session(&mut *session);
     let mut cursor = shared.call(find).await?;
     let mut layouts = vec![Layout::default(); collections.len()];
     while shared.call(cursor.advance(session)).await? {
         let entry = cursor.deserialize_current()?;
         let name = entry.get_str("_id").unwrap_or_default();
-        let at = collections.iter().position(|collection| collection.as_str() == name);
+        let at = collections
+            .iter()
+            .position(|collection| collection.as_str() == name);
         if let Some(place) = at.and_then(|at| layouts.get_mut(at)) {
             *place = Layout::read(&entry)?;
         }
@@ -136,23 +161,35 @@ pub(super) async fn layouts(
 
 /// Makes what a collection needs before anything is written to it. A collection
 /// stays for ever, even when it is dropped, so this is done once.
-pub(super) async fn ensure(shared: &Arc<Shared>, collection: &CollectionName) -> Result<(), Failure> {
+pub(super) async fn ensure(
+    shared: &Arc<Shared>,
+    collection: &CollectionName,
+) -> Result<(), Failure> {
     if shared.known.lock().contains(collection) {
         return Ok(());
     }
     let table = names::table(collection);
     let catalogue = shared.database.collection::<Document>(COLLECTIONS);
     let by_name = doc! { "_id": collection.as_str() };
-    if shared.call(catalogue.find_one(by_name.clone())).await?.is_none() {
-        let there = shared.database.list_collection_names().filter(doc! { "name": &table });
+    if shared
+        .call(catalogue.find_one(by_name.clone()))
+        .await?
+        .is_none()
+    {
+        let there = shared
+            .database
+            .list_collection_names()
+            .filter(doc! { "name": &table });
         let there = !shared.call(there).await?.is_empty();
         // Whoever made it for this collection has entered it first.
         if there && shared.call(catalogue.find_one(by_name)).await?.is_none() {
-            return Err(Failure::Error(Error::conflict(format!(
-                "MongoDB has a collection {table:?} that is not Holdall's; \
+            return Err(Failure::Error(
+                Error::conflict(format!(
+                    "MongoDB has a collection {table:?} that is not Holdall's; \
                  rename it there, or keep the store in a database of its own"
-            ))
-            .at(collection, None)));
+                ))
+                .at(collection, None),
+            ));
         }
         let entry = doc! {
             "_id": collection.as_str(),
@@ -189,7 +226,9 @@ pub(super) async fn all(shared: &Shared) -> Result<Vec<CollectionName>> {
     let mut names = Vec::new();
     while shared.read(cursor.advance()).await? {
         let entry = cursor.deserialize_current().map_err(failed)?;
-        let name = entry.get_str("_id").map_err(|_| value::foreign("a collection has no name"))?;
+        let name = entry
+            .get_str("_id")
+            .map_err(|_| value::foreign("a collection has no name"))?;
         names.push(CollectionName::new(name)?);
     }
     Ok(names)

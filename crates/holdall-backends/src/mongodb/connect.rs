@@ -8,8 +8,8 @@ use futures_util::{FutureExt, TryFutureExt};
 use holdall_core::{Env, Error, Result, Retry, Version};
 use mongodb::bson::{Binary, Bson, Document, doc, spec::BinarySubtype};
 use mongodb::options::{
-    Acknowledgment, ClientOptions, Credential, DatabaseOptions, IndexOptions, ReadConcern, SelectionCriteria,
-    WriteConcern,
+    Acknowledgment, ClientOptions, Credential, DatabaseOptions, IndexOptions, ReadConcern,
+    SelectionCriteria, WriteConcern,
 };
 use mongodb::{Client, Database, IndexModel};
 
@@ -42,11 +42,16 @@ pub(super) async fn client(options: &MongoOptions) -> Result<(Client, String)> {
         let mut credential = parsed.credential.take().unwrap_or_default();
         credential = with_secrets(credential, options);
         if credential.username.is_none() {
-            return Err(Error::invalid("there is a password without a user; name the user too"));
+            return Err(Error::invalid(
+                "there is a password without a user; name the user too",
+            ));
         }
         parsed.credential = Some(credential);
     }
-    let database = parsed.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
+    let database = parsed
+        .default_database
+        .clone()
+        .unwrap_or_else(|| DATABASE.to_owned());
     parsed.app_name.get_or_insert_with(|| "holdall".to_owned());
     parsed.connect_timeout = Some(options.connect_timeout);
     parsed.server_selection_timeout = Some(options.connect_timeout);
@@ -70,7 +75,9 @@ pub(super) fn database(client: &Client, name: &str, options: &MongoOptions) -> D
     let own = DatabaseOptions::builder()
         .read_concern(ReadConcern::majority())
         .write_concern(write_concern(options))
-        .selection_criteria(SelectionCriteria::ReadPreference(mongodb::options::ReadPreference::Primary))
+        .selection_criteria(SelectionCriteria::ReadPreference(
+            mongodb::options::ReadPreference::Primary,
+        ))
         .build();
     client.database_with_options(name, own)
 }
@@ -78,7 +85,10 @@ pub(super) fn database(client: &Client, name: &str, options: &MongoOptions) -> D
 /// What a write waits for.
 pub(super) fn write_concern(options: &MongoOptions) -> WriteConcern {
     let journal = options.journal.then_some(true);
-    WriteConcern::builder().w(Acknowledgment::Majority).journal(journal).build()
+    WriteConcern::builder()
+        .w(Acknowledgment::Majority)
+        .journal(journal)
+        .build()
 }
 
 /// What the deployment turned out to be.
@@ -94,9 +104,12 @@ pub(super) struct Found {
 pub(super) async fn probe(shared: &Probe<'_>) -> Result<Found> {
     let hello = shared.command(doc! { "hello": 1 }).await?;
     if hello.get_i32("maxWireVersion").unwrap_or_default() < 9 {
-        return Err(Error::unsupported("this version of MongoDB is too old for Holdall; it needs 4.4 or later"));
+        return Err(Error::unsupported(
+            "this version of MongoDB is too old for Holdall; it needs 4.4 or later",
+        ));
     }
-    let able = hello.get_str("setName").is_ok() || hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid");
+    let able =
+        hello.get_str("setName").is_ok() || hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid");
     let transactions = match (shared.options.transactions, able) {
         (Transactions::Off, _) => false,
         (Transactions::On, false) => {
@@ -108,14 +121,24 @@ pub(super) async fn probe(shared: &Probe<'_>) -> Result<Found> {
         (_, able) => able,
     };
     // Who may not ask is taken by the word of the write concern.
-    let status = shared.command(doc! { "serverStatus": 1 }).await.unwrap_or_default();
+    let status = shared
+        .command(doc! { "serverStatus": 1 })
+        .await
+        .unwrap_or_default();
     let engine = status.get_document("storageEngine").ok();
-    let persistent = engine.and_then(|engine| engine.get_bool("persistent").ok()).unwrap_or(true);
+    let persistent = engine
+        .and_then(|engine| engine.get_bool("persistent").ok())
+        .unwrap_or(true);
     let identity = identity(shared).await?;
     indexes(shared).await?;
     let watch = shared.database.collection::<Document>(BATCHES);
     let streams = transactions && shared.timed(watch.watch()).await.is_ok();
-    Ok(Found { identity, transactions, streams, persistent })
+    Ok(Found {
+        identity,
+        transactions,
+        streams,
+        persistent,
+    })
 }
 
 /// The way to a deployment that is being looked at.
@@ -126,7 +149,10 @@ pub(super) struct Probe<'a> {
 }
 
 impl Probe<'_> {
-    async fn timed<T>(&self, action: impl IntoFuture<Output = mongodb::error::Result<T>>) -> Result<T, mongodb::error::Error> {
+    async fn timed<T>(
+        &self,
+        action: impl IntoFuture<Output = mongodb::error::Result<T>>,
+    ) -> Result<T, mongodb::error::Error> {
         match tokio::time::timeout(self.options.timeout, action.into_future()).await {
             Ok(done) => done,
             Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
@@ -134,7 +160,9 @@ impl Probe<'_> {
     }
 
     async fn command(&self, command: Document) -> Result<Document> {
-        self.timed(self.database.run_command(command)).await.map_err(failed)
+        self.timed(self.database.run_command(command))
+            .await
+            .map_err(failed)
     }
 }
 
@@ -145,7 +173,10 @@ async fn identity(shared: &Probe<'_>) -> Result<Version> {
         let find = meta.find_one(doc! { "_id": "store" });
         if let Some(store) = shared.timed(find).await.map_err(failed)? {
             // Who may read and not write is refused now, and not at the first write.
-            let touch = meta.update_one(doc! { "_id": "store" }, doc! { "$inc": { "opened": 1_i64 } });
+            let touch = meta.update_one(
+                doc! { "_id": "store" },
+                doc! { "$inc": { "opened": 1_i64 } },
+            );
             shared.timed(touch).await.map_err(failed)?;
             return read_identity(&store);
         }
@@ -182,11 +213,19 @@ fn read_identity(store: &Document) -> Result<Version> {
 
 /// The indexes of Holdall's own collections.
 async fn indexes(shared: &Probe<'_>) -> Result<()> {
-    let index = |keys: Document, options: IndexOptions| IndexModel::builder().keys(keys).options(options).build();
+    let index = |keys: Document, options: IndexOptions| {
+        IndexModel::builder().keys(keys).options(options).build()
+    };
     let sparse = || IndexOptions::builder().sparse(true).build();
     let unique = IndexOptions::builder().unique(true).build();
     for (collection, indexes) in [
-        (BATCHES, vec![index(doc! { "until": 1 }, IndexOptions::default()), index(doc! { "aborted": 1 }, sparse())]),
+        (
+            BATCHES,
+            vec![
+                index(doc! { "until": 1 }, IndexOptions::default()),
+                index(doc! { "aborted": 1 }, sparse()),
+            ],
+        ),
         (
             FILES,
             vec![
@@ -198,7 +237,9 @@ async fn indexes(shared: &Probe<'_>) -> Result<()> {
         (CHUNKS, vec![index(doc! { "files_id": 1, "n": 1 }, unique)]),
         (super::names::COLLECTIONS, Vec::new()),
     ] {
-        let created = shared.timed(shared.database.create_collection(collection)).await;
+        let created = shared
+            .timed(shared.database.create_collection(collection))
+            .await;
         if let Err(error) = created
             && code(&error) != Some(super::error::EXISTS)
         {
@@ -206,7 +247,10 @@ async fn indexes(shared: &Probe<'_>) -> Result<()> {
         }
         if !indexes.is_empty() {
             let handle = shared.database.collection::<Document>(collection);
-            shared.timed(handle.create_indexes(indexes)).await.map_err(failed)?;
+            shared
+                .timed(handle.create_indexes(indexes))
+                .await
+                .map_err(failed)?;
         }
     }
     Ok(())
@@ -214,12 +258,18 @@ async fn indexes(shared: &Probe<'_>) -> Result<()> {
 
 /// A version, as a UUID.
 pub(super) fn binary(version: Version) -> Bson {
-    Bson::Binary(Binary { subtype: BinarySubtype::Uuid, bytes: version.as_bytes().to_vec() })
+    Bson::Binary(Binary {
+        subtype: BinarySubtype::Uuid,
+        bytes: version.as_bytes().to_vec(),
+    })
 }
 
 /// Other bytes.
 pub(super) fn bytes(bytes: &[u8]) -> Bson {
-    Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() })
+    Bson::Binary(Binary {
+        subtype: BinarySubtype::Generic,
+        bytes: bytes.to_vec(),
+    })
 }
 
 /// How calls reach MongoDB: each within its time.

@@ -4,16 +4,16 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use holdall_core::{
-    Attrs, Body, ByteRange, Digest, Doc, Entry, Error, Holds, Item, Key, Parts, Result, Subject, Timestamp, Type,
-    Value, Version, sort_key, sort_key_or_missing, words_of,
+    Attrs, Body, ByteRange, Digest, Doc, Entry, Error, Holds, Item, Key, Parts, Result, Subject,
+    Timestamp, Type, Value, Version, sort_key, sort_key_or_missing, words_of,
 };
 use mongodb::bson::raw::{RawArrayBuf, RawBson, RawDocumentBuf};
 use mongodb::bson::{Binary, Document, RawDocument, cstr, doc, spec::BinarySubtype};
 
 use super::catalogue::Declared;
 use super::names::OWN;
-use super::value::{self, foreign};
 use super::order;
+use super::value::{self, foreign};
 
 /// The most bytes of a document. MongoDB takes 16 MiB, and a command has to hold
 /// more than the document.
@@ -27,7 +27,9 @@ const MAX_WORDS: usize = 50_000;
 pub(super) const ANY_WORD: &str = "";
 
 /// The fields of an entry, without doc, body and what indexes need.
-const ENTRY: [&str; 7] = ["version", "created", "modified", "size", "digest", "attrs", "file"];
+const ENTRY: [&str; 7] = [
+    "version", "created", "modified", "size", "digest", "attrs", "file",
+];
 
 /// Where the body of an item lies.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +55,10 @@ pub(super) fn document(new: &New<'_>, indexes: &[Declared]) -> Result<RawDocumen
     own.append(cstr!("version"), uuid(new.entry.version));
     own.append(cstr!("created"), new.entry.created.as_micros());
     own.append(cstr!("modified"), new.entry.modified.as_micros());
-    own.append(cstr!("size"), i64::try_from(new.entry.size).unwrap_or(i64::MAX));
+    own.append(
+        cstr!("size"),
+        i64::try_from(new.entry.size).unwrap_or(i64::MAX),
+    );
     if let Some(digest) = &new.entry.digest {
         own.append(cstr!("digest"), generic(digest.as_bytes()));
     }
@@ -68,7 +73,10 @@ pub(super) fn document(new: &New<'_>, indexes: &[Declared]) -> Result<RawDocumen
     append_indexes(&mut own, new, indexes)?;
     let mut out = RawDocumentBuf::new();
     out.append(cstr!("_id"), new.key.as_str());
-    let members = new.doc.as_object().ok_or_else(|| Error::corrupt("a doc is not a JSON object"))?;
+    let members = new
+        .doc
+        .as_object()
+        .ok_or_else(|| Error::corrupt("a doc is not a JSON object"))?;
     value::append_doc(&mut out, members)?;
     out.append(cstr!("_holdall"), own);
     if out.as_bytes().len() > MAX_DOCUMENT {
@@ -83,8 +91,16 @@ pub(super) fn document(new: &New<'_>, indexes: &[Declared]) -> Result<RawDocumen
 /// What indexes hold of an item: texts to sort by, words, and digests of what is
 /// unique.
 fn append_indexes(own: &mut RawDocumentBuf, new: &New<'_>, indexes: &[Declared]) -> Result<()> {
-    let subject = Subject { key: new.key, entry: &new.entry, doc: new.doc };
-    let (mut sort, mut words, mut unique) = (RawDocumentBuf::new(), RawDocumentBuf::new(), RawDocumentBuf::new());
+    let subject = Subject {
+        key: new.key,
+        entry: &new.entry,
+        doc: new.doc,
+    };
+    let (mut sort, mut words, mut unique) = (
+        RawDocumentBuf::new(),
+        RawDocumentBuf::new(),
+        RawDocumentBuf::new(),
+    );
     for Declared { id, index, .. } in indexes {
         let id = value::c_string(&id.to_string())?;
         if index.holds == Holds::Words {
@@ -114,7 +130,11 @@ fn append_indexes(own: &mut RawDocumentBuf, new: &New<'_>, indexes: &[Declared])
         place.extend_from_slice(new.key.as_str().as_bytes());
         sort.append(&id, order::text(&place));
     }
-    for (name, fields) in [(cstr!("sort"), sort), (cstr!("words"), words), (cstr!("unique"), unique)] {
+    for (name, fields) in [
+        (cstr!("sort"), sort),
+        (cstr!("words"), words),
+        (cstr!("unique"), unique),
+    ] {
         if !fields.is_empty() {
             own.append(name, fields);
         }
@@ -150,11 +170,17 @@ pub(super) fn unique_digest(declared: &Declared, doc: &Value) -> Option<Digest> 
 }
 
 fn uuid(version: Version) -> RawBson {
-    RawBson::Binary(Binary { subtype: BinarySubtype::Uuid, bytes: version.as_bytes().to_vec() })
+    RawBson::Binary(Binary {
+        subtype: BinarySubtype::Uuid,
+        bytes: version.as_bytes().to_vec(),
+    })
 }
 
 fn generic(bytes: &[u8]) -> RawBson {
-    RawBson::Binary(Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() })
+    RawBson::Binary(Binary {
+        subtype: BinarySubtype::Generic,
+        bytes: bytes.to_vec(),
+    })
 }
 
 /// The fields that answer these parts; with the text of an index, to go on from.
@@ -215,21 +241,29 @@ impl Found {
     /// Whether a document in the place of this one gives up a unique value, which
     /// another of the same batch may take.
     pub(super) fn gives_up(&self, new: &RawDocument) -> bool {
-        let Some(old) = &self.unique else { return false };
-        let new = own(new).ok().and_then(|own| own.get_document("unique").ok());
-        old.iter().flatten().any(|(id, value)| {
-            new.and_then(|new| new.get(id).ok().flatten()) != Some(value)
-        })
+        let Some(old) = &self.unique else {
+            return false;
+        };
+        let new = own(new)
+            .ok()
+            .and_then(|own| own.get_document("unique").ok());
+        old.iter()
+            .flatten()
+            .any(|(id, value)| new.and_then(|new| new.get(id).ok().flatten()) != Some(value))
     }
 }
 
 fn own(document: &RawDocument) -> Result<&RawDocument> {
-    document.get_document(OWN).map_err(|_| foreign("it has no field _holdall"))
+    document
+        .get_document(OWN)
+        .map_err(|_| foreign("it has no field _holdall"))
 }
 
 /// The key of a document.
 pub(super) fn key_text(document: &RawDocument) -> Result<&str> {
-    document.get_str("_id").map_err(|_| foreign("its _id is no text"))
+    document
+        .get_str("_id")
+        .map_err(|_| foreign("its _id is no text"))
 }
 
 fn version(own: &RawDocument, name: &str) -> Result<Version> {
@@ -240,7 +274,9 @@ fn version(own: &RawDocument, name: &str) -> Result<Version> {
 }
 
 fn time(own: &RawDocument, name: &str) -> Result<Timestamp> {
-    own.get_i64(name).map(Timestamp::from_micros).map_err(|_| foreign("it has no time"))
+    own.get_i64(name)
+        .map(Timestamp::from_micros)
+        .map_err(|_| foreign("it has no time"))
 }
 
 fn file(own: &RawDocument) -> Result<Option<Version>> {
@@ -261,18 +297,30 @@ pub(super) struct Stored {
 }
 
 /// Reads a document that has the fields of [`projection`].
-pub(super) fn stored(document: &RawDocument, parts: Parts, range: Option<ByteRange>) -> Result<Stored> {
+pub(super) fn stored(
+    document: &RawDocument,
+    parts: Parts,
+    range: Option<ByteRange>,
+) -> Result<Stored> {
     let key = Key::new(key_text(document)?)?;
     let own = own(document)?;
-    let size = own.get_i64("size").ok().and_then(|size| u64::try_from(size).ok());
+    let size = own
+        .get_i64("size")
+        .ok()
+        .and_then(|size| u64::try_from(size).ok());
     let entry = Entry {
         version: version(own, "version")?,
         created: time(own, "created")?,
         modified: time(own, "modified")?,
         size: size.ok_or_else(|| foreign("it has no size"))?,
-        digest: optional(own, "digest").map(Digest::from_slice).transpose()?,
+        digest: optional(own, "digest")
+            .map(Digest::from_slice)
+            .transpose()?,
     };
-    let attrs = optional(own, "attrs").map(Attrs::decode).transpose()?.unwrap_or_default();
+    let attrs = optional(own, "attrs")
+        .map(Attrs::decode)
+        .transpose()?
+        .unwrap_or_default();
     let doc = parts.doc.then(|| value::read_doc(document)).transpose()?;
     let (mut body, mut large) = (None, None);
     if parts.body && entry.digest.is_some() {
@@ -283,14 +331,28 @@ pub(super) fn stored(document: &RawDocument, parts: Parts, range: Option<ByteRan
         }
     }
     let bytes = document.as_bytes().len();
-    Ok(Stored { item: Item { key, entry, doc, body, attrs }, large, bytes })
+    Ok(Stored {
+        item: Item {
+            key,
+            entry,
+            doc,
+            body,
+            attrs,
+        },
+        large,
+        bytes,
+    })
 }
 
 fn slice(bytes: &[u8], range: Range<u64>) -> Result<Body> {
-    let ends = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+    let ends = usize::try_from(range.start)
+        .ok()
+        .zip(usize::try_from(range.end).ok());
     match ends.and_then(|(start, end)| bytes.get(start..end)) {
         Some(part) => Ok(Body::from_bytes(Bytes::copy_from_slice(part), range.start)),
-        None => Err(Error::corrupt("a stored body is shorter than its entry says")),
+        None => Err(Error::corrupt(
+            "a stored body is shorter than its entry says",
+        )),
     }
 }
 
@@ -298,13 +360,18 @@ fn slice(bytes: &[u8], range: Range<u64>) -> Result<Body> {
 pub(super) fn sort_text(document: &RawDocument, index: i32) -> Result<String> {
     let sort = own(document)?.get_document("sort").ok();
     let text = sort.and_then(|sort| sort.get_str(index.to_string()).ok());
-    text.map(str::to_owned).ok_or_else(|| foreign("it is not in an index that covers it"))
+    text.map(str::to_owned)
+        .ok_or_else(|| foreign("it is not in an index that covers it"))
 }
 
 /// The parsed doc and the entry of a document, for those who index it anew.
 pub(super) fn whole(document: &RawDocument) -> Result<(Stored, Value)> {
     let stored = stored(document, Parts::DOC, None)?;
-    let value = stored.item.doc.as_ref().map_or_else(|| Ok(Value::Null), Doc::value)?;
+    let value = stored
+        .item
+        .doc
+        .as_ref()
+        .map_or_else(|| Ok(Value::Null), Doc::value)?;
     Ok((stored, value))
 }
 
@@ -319,10 +386,13 @@ pub(super) fn index_fields(stored: &Stored, doc: &Value, indexes: &[Declared]) -
     };
     let mut own = RawDocumentBuf::new();
     append_indexes(&mut own, &new, indexes)?;
-    let own = Document::try_from(own).map_err(|error| Error::other("BSON was not made").because(error.to_string()))?;
+    let own = Document::try_from(own)
+        .map_err(|error| Error::other("BSON was not made").because(error.to_string()))?;
     let mut fields = Document::new();
     for (kind, entries) in own {
-        let Some(entries) = entries.as_document() else { continue };
+        let Some(entries) = entries.as_document() else {
+            continue;
+        };
         for (id, value) in entries {
             fields.insert(format!("{OWN}.{kind}.{id}"), value.clone());
         }

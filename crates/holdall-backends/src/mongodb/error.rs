@@ -3,8 +3,8 @@
 use holdall_core::{Error, ErrorKind, Retry};
 use mongodb::bson::Document;
 use mongodb::error::{
-    Error as Driver, ErrorKind as Kind, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT,
-    WriteFailure,
+    Error as Driver, ErrorKind as Kind, TRANSIENT_TRANSACTION_ERROR,
+    UNKNOWN_TRANSACTION_COMMIT_RESULT, WriteFailure,
 };
 
 /// What a call came to that did not work.
@@ -52,7 +52,8 @@ impl Failure {
             Self::Error(error) => error,
             Self::Again(error) => error.with_retry(Retry::Yes),
             Self::Taken(why) => {
-                Error::conflict("a value that must be unique is taken by another document").because(why)
+                Error::conflict("a value that must be unique is taken by another document")
+                    .because(why)
             }
             Self::Unknown(error) => error.with_retry(Retry::Unknown),
         }
@@ -94,26 +95,21 @@ pub(super) fn code(error: &Driver) -> Option<i32> {
 fn text(error: &Driver) -> String {
     match &*error.kind {
         Kind::Command(command) => format!("{} ({})", command.message, command.code),
-        Kind::Write(WriteFailure::WriteError(error)) => format!("{} ({})", error.message, error.code),
-        Kind::Write(WriteFailure::WriteConcernError(error)) => format!("{} ({})", error.message, error.code),
+        Kind::Write(WriteFailure::WriteError(error)) => {
+            format!("{} ({})", error.message, error.code)
+        }
+        Kind::Write(WriteFailure::WriteConcernError(error)) => {
+            format!("{} ({})", error.message, error.code)
+        }
         Kind::InsertMany(many) => match many.write_errors.iter().flatten().next() {
             Some(error) => format!("{} ({})", error.message, error.code),
-            None => many.to_string_of_concern(),
+            None => many
+                .write_concern_error
+                .as_ref()
+                .map(|error| format!("{} ({})", error.message, error.code))
+                .unwrap_or_default(),
         },
         other => other.to_string(),
-    }
-}
-
-trait ConcernText {
-    fn to_string_of_concern(&self) -> String;
-}
-
-impl ConcernText for mongodb::error::InsertManyError {
-    fn to_string_of_concern(&self) -> String {
-        self.write_concern_error
-            .as_ref()
-            .map(|error| format!("{} ({})", error.message, error.code))
-            .unwrap_or_default()
     }
 }
 
@@ -133,7 +129,9 @@ fn by_code(code: i32) -> Error {
         13 => Error::denied(
             "the user may not do this in MongoDB; it needs the role readWrite on the database",
         ),
-        50 | 262 => Error::timeout("MongoDB ended the operation because it took too long; try again"),
+        50 | 262 => {
+            Error::timeout("MongoDB ended the operation because it took too long; try again")
+        }
         14031 => Error::unavailable("MongoDB's disk is full; free some space, then try again"),
         85 | 86 | 68 => Error::conflict(
             "an index of this name is in MongoDB with another definition; drop that one there, then try again",
@@ -178,11 +176,13 @@ fn by_kind(kind: &Kind, text: &str) -> Error {
             Error::unavailable("the connection to MongoDB broke")
         }
         Kind::InvalidTlsConfig { .. } => Error::invalid("TLS for MongoDB cannot be set up"),
-        Kind::Shutdown => Error::closed("the client of MongoDB was shut down; open the store again"),
-        Kind::SessionsNotSupported => by_code(20),
-        Kind::IncompatibleServer { .. } => {
-            Error::unsupported("this version of MongoDB is too old for Holdall; it needs 4.4 or later")
+        Kind::Shutdown => {
+            Error::closed("the client of MongoDB was shut down; open the store again")
         }
+        Kind::SessionsNotSupported => by_code(20),
+        Kind::IncompatibleServer { .. } => Error::unsupported(
+            "this version of MongoDB is too old for Holdall; it needs 4.4 or later",
+        ),
         Kind::InvalidArgument { .. } => Error::invalid("the driver of MongoDB refused an argument"),
         _ => Error::other("the driver of MongoDB could not do it"),
     }
@@ -191,19 +191,71 @@ fn by_kind(kind: &Kind, text: &str) -> Error {
 /// What stands in the reply of a write command that was sent as such.
 pub(super) fn check_reply(reply: &Document) -> Result<(), Failure> {
     let list = reply.get_array("writeErrors").ok();
-    if let Some(first) = list.and_then(|list| list.first()).and_then(|first| first.as_document()) {
+    if let Some(first) = list
+        .and_then(|list| list.first())
+        .and_then(|first| first.as_document())
+    {
         let message = first.get_str("errmsg").unwrap_or_default().to_owned();
         let code = first.get_i32("code").unwrap_or_default();
         return Err(match code {
             DUPLICATE => Failure::Taken(message),
-            code if AGAIN.contains(&code) => Failure::Again(by_code(code).in_backend("mongodb").because(message)),
+            code if AGAIN.contains(&code) => {
+                Failure::Again(by_code(code).in_backend("mongodb").because(message))
+            }
             code => Failure::Error(by_code(code).in_backend("mongodb").because(message)),
         });
     }
     if let Ok(concern) = reply.get_document("writeConcernError") {
         let message = concern.get_str("errmsg").unwrap_or_default().to_owned();
         let code = concern.get_i32("code").unwrap_or_default();
-        return Err(Failure::Unknown(by_code(code).in_backend("mongodb").because(message)));
+        return Err(Failure::Unknown(
+            by_code(code).in_backend("mongodb").because(message),
+        ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What cannot be brought about in tests on a server: each has its sentence, and
+    /// the right answer on trying again.
+    #[test]
+    fn each_fault_has_its_kind() {
+        for (code, kind, retry, word) in [
+            (14031, ErrorKind::Unavailable, Retry::Yes, "disk is full"),
+            (10107, ErrorKind::Unavailable, Retry::Yes, "primary"),
+            (64, ErrorKind::Unavailable, Retry::Yes, "majority"),
+            (112, ErrorKind::Unavailable, Retry::Yes, "other writes"),
+            (50, ErrorKind::Timeout, Retry::Yes, "too long"),
+            (18, ErrorKind::Denied, Retry::No, "password"),
+            (13, ErrorKind::Denied, Retry::No, "readWrite"),
+            (86, ErrorKind::Conflict, Retry::No, "another definition"),
+            (67, ErrorKind::TooLarge, Retry::No, "64"),
+            (10334, ErrorKind::TooLarge, Retry::No, "16 MiB"),
+            (20, ErrorKind::Unsupported, Retry::No, "replica set"),
+            (1, ErrorKind::Other, Retry::No, "refused"),
+        ] {
+            let error = by_code(code);
+            assert_eq!((error.kind(), error.retry()), (kind, retry), "{code}");
+            assert!(error.message().contains(word), "{code}: {error}");
+        }
+    }
+
+    /// A write concern that failed leaves it open whether the write stays.
+    #[test]
+    fn an_unconfirmed_write_is_unknown() {
+        let reply = mongodb::bson::doc! {
+            "ok": 1, "n": 1,
+            "writeConcernError": { "code": 64, "errmsg": "waiting for replication timed out" },
+        };
+        let failure = check_reply(&reply).unwrap_err();
+        assert_eq!(failure.into_error().retry(), Retry::Unknown);
+        let reply = mongodb::bson::doc! {
+            "ok": 1, "n": 0, "writeErrors": [{ "index": 0, "code": DUPLICATE, "errmsg": "E11000" }],
+        };
+        assert!(matches!(check_reply(&reply), Err(Failure::Taken(_))));
+        assert!(check_reply(&mongodb::bson::doc! { "ok": 1, "n": 0 }).is_ok());
+    }
 }

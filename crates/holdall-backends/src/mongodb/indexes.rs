@@ -27,7 +27,11 @@ const MOST: usize = 60;
 const PAGE: i64 = 200;
 
 /// Makes the indexes that are not there yet.
-pub(super) async fn define(shared: &Arc<Shared>, collection: &CollectionName, indexes: &[Index]) -> Result<()> {
+pub(super) async fn define(
+    shared: &Arc<Shared>,
+    collection: &CollectionName,
+    indexes: &[Index],
+) -> Result<()> {
     let mut pause = Pause::new(shared);
     loop {
         match catalogue::ensure(shared, collection).await {
@@ -71,7 +75,11 @@ pub(super) async fn define(shared: &Arc<Shared>, collection: &CollectionName, in
     let finished = built.is_ok();
     change(shared, collection, |layout| {
         match finished {
-            true => layout.indexes.iter_mut().filter(|declared| own(declared)).for_each(|declared| declared.ready = true),
+            true => layout
+                .indexes
+                .iter_mut()
+                .filter(|declared| own(declared))
+                .for_each(|declared| declared.ready = true),
             false => layout.indexes.retain(|declared| !own(declared)),
         }
         Ok(true)
@@ -120,8 +128,15 @@ fn models(declared: &Declared) -> Vec<IndexModel> {
     let id = declared.id;
     let model = |kind: &str, unique: bool| {
         let name = format!("holdall_{id}_{kind}");
-        let options = IndexOptions::builder().name(name).sparse(true).unique(unique).build();
-        IndexModel::builder().keys(doc! { format!("{OWN}.{kind}.{id}"): 1 }).options(options).build()
+        let options = IndexOptions::builder()
+            .name(name)
+            .sparse(true)
+            .unique(unique)
+            .build();
+        IndexModel::builder()
+            .keys(doc! { format!("{OWN}.{kind}.{id}"): 1 })
+            .options(options)
+            .build()
     };
     match (declared.index.holds, declared.index.unique) {
         (Holds::Words, _) => vec![model("words", false)],
@@ -131,11 +146,15 @@ fn models(declared: &Declared) -> Vec<IndexModel> {
 }
 
 async fn build(shared: &Shared, collection: &CollectionName, open: &[Declared]) -> Result<()> {
-    let items = shared.database.collection::<RawDocumentBuf>(&names::table(collection));
+    let items = shared
+        .database
+        .collection::<RawDocumentBuf>(&names::table(collection));
     let models: Vec<IndexModel> = open.iter().flat_map(models).collect();
     // The build waits for what is under way, however long that takes.
     let create = items.create_indexes(models);
-    create.await.map_err(|error| failed(error).at(collection, None))?;
+    create
+        .await
+        .map_err(|error| failed(error).at(collection, None))?;
     let mut behind = None;
     let mut pause = Pause::new(shared);
     loop {
@@ -153,7 +172,9 @@ async fn build(shared: &Shared, collection: &CollectionName, open: &[Declared]) 
         while shared.read(cursor.advance()).await? {
             page.push(documents::whole(cursor.current())?);
         }
-        let Some((last, _)) = page.last() else { return Ok(()) };
+        let Some((last, _)) = page.last() else {
+            return Ok(());
+        };
         let next = last.item.key.as_str().to_owned();
         match fill(shared, collection, &page, open).await {
             Ok(true) => behind = Some(next),
@@ -193,9 +214,13 @@ async fn fill(
         let reply = shared.call(shared.database.run_command(command)).await?;
         match check_reply(&reply) {
             Ok(()) => all &= reply.get_i32("n").is_ok_and(|n| n == wanted),
-            Err(Failure::Taken(why)) => return Err(duplicates(shared, collection, page, open).await?.unwrap_or(
-                Failure::Again(Error::conflict("a value was taken and given back").because(why)),
-            )),
+            Err(Failure::Taken(why)) => {
+                return Err(duplicates(shared, collection, page, open).await?.unwrap_or(
+                    Failure::Again(
+                        Error::conflict("a value was taken and given back").because(why),
+                    ),
+                ));
+            }
             Err(other) => return Err(other),
         }
     }
@@ -209,16 +234,25 @@ async fn duplicates(
     page: &[(Stored, Value)],
     open: &[Declared],
 ) -> Result<Option<Failure>> {
-    let items = shared.database.collection::<Document>(&names::table(collection));
+    let items = shared
+        .database
+        .collection::<Document>(&names::table(collection));
     for declared in open.iter().filter(|declared| declared.index.unique) {
         for (stored, value) in page {
-            let Some(digest) = documents::unique_digest(declared, value) else { continue };
+            let Some(digest) = documents::unique_digest(declared, value) else {
+                continue;
+            };
             let key = stored.item.key.as_str();
             let field = format!("{OWN}.unique.{}", declared.id);
-            let find = items.find_one(doc! { field: generic(digest.as_bytes()), "_id": { "$ne": key } });
+            let find =
+                items.find_one(doc! { field: generic(digest.as_bytes()), "_id": { "$ne": key } });
             if let Some(other) = shared.read(find.projection(doc! { "_id": 1 })).await? {
-                let other = other.get_str("_id").map_err(|_| value::foreign("its _id is no text"))?;
-                return Ok(Some(Failure::Error(declared.index.taken(key, other).at(collection, None))));
+                let other = other
+                    .get_str("_id")
+                    .map_err(|_| value::foreign("its _id is no text"))?;
+                return Ok(Some(Failure::Error(
+                    declared.index.taken(key, other).at(collection, None),
+                )));
             }
         }
     }
@@ -228,9 +262,14 @@ async fn duplicates(
 /// Drops MongoDB's own indexes. What is left over harms nobody, as ids are not used
 /// again.
 async fn remove(shared: &Shared, collection: &CollectionName, indexes: &[Declared]) {
-    let items = shared.database.collection::<Document>(&names::table(collection));
+    let items = shared
+        .database
+        .collection::<Document>(&names::table(collection));
     for model in indexes.iter().flat_map(models) {
-        let name = model.options.and_then(|options| options.name).unwrap_or_default();
+        let name = model
+            .options
+            .and_then(|options| options.name)
+            .unwrap_or_default();
         if let Err(error) = items.drop_index(name).await
             && !code(&error).is_some_and(|code| MISSING.contains(&code))
         {
@@ -240,7 +279,10 @@ async fn remove(shared: &Shared, collection: &CollectionName, indexes: &[Declare
 }
 
 /// Drops a collection: its items and its indexes.
-pub(super) async fn drop_collection(shared: &Arc<Shared>, collection: &CollectionName) -> Result<()> {
+pub(super) async fn drop_collection(
+    shared: &Arc<Shared>,
+    collection: &CollectionName,
+) -> Result<()> {
     let id = shared.options.env.version();
     let mut pause = Pause::new(shared);
     let mut doubt = false;
@@ -263,10 +305,20 @@ pub(super) async fn drop_collection(shared: &Arc<Shared>, collection: &Collectio
                 error
             }
             Err(Failure::Again(error)) => error,
-            Err(Failure::Error(error)) => return Err(if doubt { error.with_retry(Retry::Unknown) } else { error }),
+            Err(Failure::Error(error)) => {
+                return Err(if doubt {
+                    error.with_retry(Retry::Unknown)
+                } else {
+                    error
+                });
+            }
         };
         if let Err(error) = pause.wait(why).await {
-            return Err(if doubt { error.with_retry(Retry::Unknown) } else { error });
+            return Err(if doubt {
+                error.with_retry(Retry::Unknown)
+            } else {
+                error
+            });
         }
     }
 }
@@ -288,7 +340,9 @@ async fn clear(
             let none = doc! { "$set": { "indexes": [] }, "$inc": { "generation": 1_i64 } };
             let catalogue = shared.database.collection::<Document>(COLLECTIONS);
             let by_name = doc! { "_id": collection.as_str() };
-            shared.call(catalogue.update_one(by_name, none).session(&mut session)).await?;
+            shared
+                .call(catalogue.update_one(by_name, none).session(&mut session))
+                .await?;
         }
         let used = doc! {
             "metadata.collection": collection.as_str(),
@@ -297,9 +351,15 @@ async fn clear(
         };
         let files = shared.database.collection::<Document>(FILES);
         let release = doc! { "$set": { "metadata.dropped": now.as_micros() } };
-        shared.call(files.update_many(used, release).session(&mut session)).await?;
-        let items = shared.database.collection::<Document>(&names::table(collection));
-        let removed = shared.call(items.delete_many(doc! {}).session(&mut session)).await?;
+        shared
+            .call(files.update_many(used, release).session(&mut session))
+            .await?;
+        let items = shared
+            .database
+            .collection::<Document>(&names::table(collection));
+        let removed = shared
+            .call(items.delete_many(doc! {}).session(&mut session))
+            .await?;
         let change = Logged {
             collection: collection.clone(),
             key: None,
@@ -307,15 +367,23 @@ async fn clear(
             previous: None,
             created: now,
         };
-        let changes = if removed.deleted_count > 0 { vec![change] } else { Vec::new() };
+        let changes = if removed.deleted_count > 0 {
+            vec![change]
+        } else {
+            Vec::new()
+        };
         let batches = shared.database.collection::<Document>(BATCHES);
         let record = log::record(id, now, &changes);
-        shared.call(batches.insert_one(record).session(&mut session)).await?;
+        shared
+            .call(batches.insert_one(record).session(&mut session))
+            .await?;
         Ok(layout.indexes)
     }
     .await;
     match cleared {
-        Ok(indexes) => transaction::commit(shared, &mut session, pause).await.map(|()| indexes),
+        Ok(indexes) => transaction::commit(shared, &mut session, pause)
+            .await
+            .map(|()| indexes),
         Err(failure) => {
             transaction::abort(shared, &mut session).await;
             Err(failure)
@@ -324,7 +392,10 @@ async fn clear(
 }
 
 /// The same without a transaction: others may see it half done.
-async fn clear_by_and_by(shared: &Arc<Shared>, collection: &CollectionName) -> Result<Vec<Declared>, Failure> {
+async fn clear_by_and_by(
+    shared: &Arc<Shared>,
+    collection: &CollectionName,
+) -> Result<Vec<Declared>, Failure> {
     let _turn = shared.turn().await?;
     let layout = catalogue::layout(shared, collection).await?;
     if !layout.indexes.is_empty() {
@@ -334,7 +405,9 @@ async fn clear_by_and_by(shared: &Arc<Shared>, collection: &CollectionName) -> R
         })
         .await?;
     }
-    let items = shared.database.collection::<Document>(&names::table(collection));
+    let items = shared
+        .database
+        .collection::<Document>(&names::table(collection));
     shared.call(items.delete_many(doc! {})).await?;
     let used = doc! {
         "metadata.collection": collection.as_str(),
@@ -344,6 +417,8 @@ async fn clear_by_and_by(shared: &Arc<Shared>, collection: &CollectionName) -> R
     // Not dropped but in doubt: one may belong to an item that was put meanwhile.
     let now = shared.options.env.now().as_micros();
     let files = shared.database.collection::<Document>(FILES);
-    shared.call(files.update_many(used, doc! { "$set": { "metadata.moving": now } })).await?;
+    shared
+        .call(files.update_many(used, doc! { "$set": { "metadata.moving": now } }))
+        .await?;
     Ok(layout.indexes)
 }

@@ -4,8 +4,8 @@
 //! up writes the same document, so only one of the two is ever there.
 
 use holdall_core::{
-    BATCH_ID_LIFE, Batch, Change, ChangeKind, CollectionName, Commit, Error, Key, Outcome, Result, Timestamp,
-    Version, WatchCursor,
+    BATCH_ID_LIFE, Batch, Change, ChangeKind, CollectionName, Commit, Error, Key, Outcome, Result,
+    Timestamp, Version, WatchCursor,
 };
 use mongodb::bson::{Bson, Document, doc};
 
@@ -40,10 +40,13 @@ pub(super) fn record(id: Version, at: Timestamp, changes: &[Logged]) -> Document
     let mut names: Vec<&CollectionName> = Vec::new();
     let mut list = Vec::with_capacity(changes.len());
     for change in changes {
-        let at = names.iter().position(|name| **name == change.collection).unwrap_or_else(|| {
-            names.push(&change.collection);
-            names.len() - 1
-        });
+        let at = names
+            .iter()
+            .position(|name| **name == change.collection)
+            .unwrap_or_else(|| {
+                names.push(&change.collection);
+                names.len() - 1
+            });
         let mut entry = doc! { "c": i32::try_from(at).unwrap_or(i32::MAX) };
         if let Some(key) = &change.key {
             entry.insert("k", key.as_str());
@@ -68,7 +71,11 @@ pub(super) fn changes(record: &Document) -> Result<Vec<Logged>> {
     let mut changes = Vec::with_capacity(list.len());
     for entry in list {
         let entry = entry.as_document().ok_or_else(damaged)?;
-        let at = entry.get_i32("c").ok().and_then(|at| usize::try_from(at).ok()).ok_or_else(damaged)?;
+        let at = entry
+            .get_i32("c")
+            .ok()
+            .and_then(|at| usize::try_from(at).ok())
+            .ok_or_else(damaged)?;
         let name = names.get(at).and_then(Bson::as_str).ok_or_else(damaged)?;
         let key = entry.get_str("k").ok().map(Key::new).transpose()?;
         let created = entry.get_i64("t").ok();
@@ -80,7 +87,9 @@ pub(super) fn changes(record: &Document) -> Result<Vec<Logged>> {
                 (Some(_), Some(_)) => ChangeKind::Put,
             },
             key,
-            previous: value::bytes_of(entry, "p").map(Version::from_slice).transpose()?,
+            previous: value::bytes_of(entry, "p")
+                .map(Version::from_slice)
+                .transpose()?,
             created: Timestamp::from_micros(created.unwrap_or_default()),
         });
     }
@@ -118,14 +127,21 @@ pub(super) enum Recorded {
 /// Looks an id up.
 pub(super) async fn find(shared: &Shared, id: Version) -> Result<Recorded> {
     let batches = shared.database.collection::<Document>(BATCHES);
-    let Some(record) = shared.read(batches.find_one(doc! { "_id": binary(id) })).await? else {
+    let Some(record) = shared
+        .read(batches.find_one(doc! { "_id": binary(id) }))
+        .await?
+    else {
         return Ok(Recorded::Nothing);
     };
     if record.contains_key("aborted") {
         return Ok(Recorded::Aborted);
     }
-    let at = record.get_i64("at").map_err(|_| value::foreign("the record of a batch has no time"))?;
-    let puts = changes(&record)?.into_iter().filter(|change| change.kind == ChangeKind::Put);
+    let at = record
+        .get_i64("at")
+        .map_err(|_| value::foreign("the record of a batch has no time"))?;
+    let puts = changes(&record)?
+        .into_iter()
+        .filter(|change| change.kind == ChangeKind::Put);
     Ok(Recorded::Committed(Commit {
         at: Timestamp::from_micros(at),
         created: puts.map(|change| change.created).collect(),
@@ -157,7 +173,9 @@ pub(super) async fn resolve(shared: &Shared, id: Version) -> Result<Outcome> {
             return Ok(Outcome::Unknown);
         };
         let batches = shared.database.collection::<Document>(BATCHES);
-        let aborted = batches.count_documents(doc! { "aborted": true }).limit(MAX_ABORTED);
+        let aborted = batches
+            .count_documents(doc! { "aborted": true })
+            .limit(MAX_ABORTED);
         if shared.read(aborted).await? >= MAX_ABORTED {
             return Err(Error::unavailable(format!(
                 "{MAX_ABORTED} batches were given up within a day, and no more can be remembered"
@@ -178,5 +196,8 @@ pub(super) async fn resolve(shared: &Shared, id: Version) -> Result<Outcome> {
 
 /// The entries that a recorded commit gives a batch.
 pub(super) fn written(batch: &Batch, id: Version, commit: &Commit) -> holdall_core::Written {
-    holdall_core::Written { id, entries: batch.entries(id, commit) }
+    holdall_core::Written {
+        id,
+        entries: batch.entries(id, commit),
+    }
 }

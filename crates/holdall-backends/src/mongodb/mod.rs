@@ -26,13 +26,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use mongodb::Client;
 use hashbrown::HashSet;
 use holdall_core::{
-    Backend, Batch, BatchLimits, ByteStream, Capabilities, ChangeStream, CollectionName, Conditions, Error, Filter,
-    GetOptions, Group, Index, Item, ItemStream, Key, MAX_DOC, MAX_KEY, Outcome, Parts, Path, Query, QuerySupport,
-    Result, Scan, Scope, Snapshot, Staged, Timestamp, Version, Watch, WatchFrom, Written,
+    Backend, Batch, BatchLimits, ByteStream, Capabilities, ChangeStream, CollectionName,
+    Conditions, Error, Filter, GetOptions, Group, Index, Item, ItemStream, Key, MAX_DOC, MAX_KEY,
+    Outcome, Parts, Path, Query, QuerySupport, Result, Scan, Scope, Snapshot, Staged, Timestamp,
+    Version, Watch, WatchFrom, Written,
 };
+use mongodb::Client;
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, RwLock, Semaphore};
 
@@ -95,7 +96,9 @@ impl MongoBackend {
             Self::over(client, true, &database, options).await
         };
         opened.await.map_err(|error: Error| {
-            error.while_doing("cannot open the store in MongoDB").in_backend("mongodb")
+            error
+                .while_doing("cannot open the store in MongoDB")
+                .in_backend("mongodb")
         })
     }
 
@@ -106,13 +109,21 @@ impl MongoBackend {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub async fn from_client(client: Client, database: &str, options: MongoOptions) -> Result<Self> {
+    pub async fn from_client(
+        client: Client,
+        database: &str,
+        options: MongoOptions,
+    ) -> Result<Self> {
         Self::over(client, false, database, options).await
     }
 
     async fn over(client: Client, owned: bool, name: &str, options: MongoOptions) -> Result<Self> {
         let database = connect::database(&client, name, &options);
-        let probe = connect::Probe { database: &database, options: &options, env: &options.env };
+        let probe = connect::Probe {
+            database: &database,
+            options: &options,
+            env: &options.env,
+        };
         let found = connect::probe(&probe).await?;
         let shared = Shared {
             durable: options.journal && found.persistent,
@@ -130,7 +141,9 @@ impl MongoBackend {
             client,
             options,
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     /// Removes now what nobody needs any more: abandoned and overwritten bodies whose
@@ -177,13 +190,25 @@ impl Backend for MongoBackend {
         let transactions = self.shared.transactions;
         Capabilities {
             batch: BatchLimits {
-                scope: if transactions { Scope::Store } else { Scope::Item },
+                scope: if transactions {
+                    Scope::Store
+                } else {
+                    Scope::Item
+                },
                 max_ops: if transactions { 10_000 } else { 1 },
                 max_bytes: 32 * 1024 * 1024,
             },
-            snapshot: if transactions { Snapshot::Page } else { Snapshot::Item },
+            snapshot: if transactions {
+                Snapshot::Page
+            } else {
+                Snapshot::Item
+            },
             conditions: Conditions::Full,
-            watch: if self.shared.streams { Watch::Total } else { Watch::None },
+            watch: if self.shared.streams {
+                Watch::Total
+            } else {
+                Watch::None
+            },
             query: QuerySupport::Native,
             durable: self.shared.durable,
             shared: true,
@@ -193,7 +218,12 @@ impl Backend for MongoBackend {
         }
     }
 
-    async fn get(&self, collection: &CollectionName, key: &Key, options: GetOptions) -> Result<Option<Item>> {
+    async fn get(
+        &self,
+        collection: &CollectionName,
+        key: &Key,
+        options: GetOptions,
+    ) -> Result<Option<Item>> {
         let item = query::get(&self.shared, collection, key, options).await;
         item.map_err(|error| error.at(collection, Some(key)))
     }
@@ -236,8 +266,13 @@ impl Backend for MongoBackend {
         let _turn = self.shared.turn().await?;
         let mut filled = Vec::new();
         for name in catalogue::all(&self.shared).await? {
-            let items = self.shared.database.collection::<mongodb::bson::Document>(&names::table(&name));
-            let one = items.find_one(mongodb::bson::doc! {}).projection(mongodb::bson::doc! { "_id": 1 });
+            let items = self
+                .shared
+                .database
+                .collection::<mongodb::bson::Document>(&names::table(&name));
+            let one = items
+                .find_one(mongodb::bson::doc! {})
+                .projection(mongodb::bson::doc! { "_id": 1 });
             if self.shared.read(one).await?.is_some() {
                 filled.push(name);
             }
@@ -245,7 +280,12 @@ impl Backend for MongoBackend {
         Ok(filled)
     }
 
-    async fn get_many(&self, collection: &CollectionName, keys: &[Key], parts: Parts) -> Result<Vec<Option<Item>>> {
+    async fn get_many(
+        &self,
+        collection: &CollectionName,
+        keys: &[Key],
+        parts: Parts,
+    ) -> Result<Vec<Option<Item>>> {
         let items = query::get_many(&self.shared, collection, keys, parts).await;
         items.map_err(|error| error.at(collection, None))
     }
@@ -258,7 +298,12 @@ impl Backend for MongoBackend {
         query::count(&self.shared, collection, filter).await
     }
 
-    async fn count_by(&self, collection: &CollectionName, filter: &Filter, path: &Path) -> Result<Vec<Group>> {
+    async fn count_by(
+        &self,
+        collection: &CollectionName,
+        filter: &Filter,
+        path: &Path,
+    ) -> Result<Vec<Group>> {
         query::count_by(&self.shared, collection, filter, path).await
     }
 
@@ -271,7 +316,11 @@ impl Backend for MongoBackend {
         .await
     }
 
-    async fn resolve(&self, id: Version, witness: Option<(&CollectionName, &Key)>) -> Result<Outcome> {
+    async fn resolve(
+        &self,
+        id: Version,
+        witness: Option<(&CollectionName, &Key)>,
+    ) -> Result<Outcome> {
         if self.shared.transactions {
             let _pass = self.shared.life.enter()?;
             self.shared.life.settle(self.shared.options.timeout).await;
@@ -282,21 +331,30 @@ impl Backend for MongoBackend {
             self.shared.open()?;
             return Ok(Outcome::Unknown);
         };
-        let item = self.get(collection, key, GetOptions::parts(Parts::ENTRY)).await?;
+        let item = self
+            .get(collection, key, GetOptions::parts(Parts::ENTRY))
+            .await?;
         Ok(match item {
             Some(item) if item.entry.version == id => Outcome::Committed(None),
             _ => Outcome::Unknown,
         })
     }
 
-    async fn watch(&self, collection: Option<&CollectionName>, from: WatchFrom) -> Result<ChangeStream> {
+    async fn watch(
+        &self,
+        collection: Option<&CollectionName>,
+        from: WatchFrom,
+    ) -> Result<ChangeStream> {
         watch::watch(&self.shared, collection.cloned(), from).await
     }
 
     async fn health(&self) -> Result<()> {
         let _pass = self.shared.life.enter()?;
         let _turn = self.shared.turn().await?;
-        let ping = self.shared.database.run_command(mongodb::bson::doc! { "ping": 1 });
+        let ping = self
+            .shared
+            .database
+            .run_command(mongodb::bson::doc! { "ping": 1 });
         self.shared.read(ping).await.map(drop)
     }
 

@@ -147,7 +147,9 @@ impl MongoOptions {
                 };
             }
             _ => {
-                let Some(known) = DRIVER.into_iter().find(|known| known.eq_ignore_ascii_case(name))
+                let Some(known) = DRIVER
+                    .into_iter()
+                    .find(|known| known.eq_ignore_ascii_case(name))
                 else {
                     return Err(Error::invalid(format!(
                         "the option {name:?} is unknown for mongodb; there are {KNOWN} {}",
@@ -164,7 +166,10 @@ impl MongoOptions {
     pub(super) fn driver_url(&self) -> String {
         let mut url = self.url.clone();
         let slashes = url.find("//").map_or(0, |at| at + 2);
-        if !url.get(slashes..).is_some_and(|rest| rest.contains(['/', '?'])) {
+        if !url
+            .get(slashes..)
+            .is_some_and(|rest| rest.contains(['/', '?']))
+        {
             url.push('/');
         }
         for (name, value) in &self.driver {

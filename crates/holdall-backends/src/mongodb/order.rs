@@ -15,7 +15,10 @@ fn shifted(byte: u8) -> char {
 /// not empty.
 pub(super) fn after(prefix: &str) -> String {
     let mut end = prefix.to_owned();
-    if let Some(next) = end.pop().and_then(|last| char::from_u32(u32::from(last) + 1)) {
+    if let Some(next) = end
+        .pop()
+        .and_then(|last| char::from_u32(u32::from(last) + 1))
+    {
         end.push(next);
     }
     end
@@ -32,9 +35,17 @@ mod tests {
             .collect();
         for a in &all {
             for b in &all {
-                assert_eq!(a.cmp(b), text(a).as_bytes().cmp(text(b).as_bytes()), "{a:?} {b:?}");
+                assert_eq!(
+                    a.cmp(b),
+                    text(a).as_bytes().cmp(text(b).as_bytes()),
+                    "{a:?} {b:?}"
+                );
                 let within = text(b).starts_with(&text(a));
-                assert_eq!(within, text(b) >= text(a) && text(b) < after(&text(a)), "{a:?} {b:?}");
+                assert_eq!(
+                    within,
+                    text(b) >= text(a) && text(b) < after(&text(a)),
+                    "{a:?} {b:?}"
+                );
             }
         }
     }

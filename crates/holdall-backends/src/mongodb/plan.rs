@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 
 use holdall_core::{
-    EntryField, Filter, Holds, Key, Node, Path, Query, Sort, Test, Type, Value, Version, sort_key, sort_key_or_missing,
-    sort_key_range, sort_key_string_prefix,
+    EntryField, Filter, Holds, Key, Node, Path, Query, Sort, Test, Type, Value, Version, sort_key,
+    sort_key_or_missing, sort_key_range, sort_key_string_prefix,
 };
 use mongodb::bson::{Bson, Document, doc};
 
@@ -33,7 +33,10 @@ pub(super) struct Plan {
 
 /// What a filter becomes.
 pub(super) fn plan(filter: &Filter, layout: &Layout) -> Plan {
-    let mut plan = Plan { conditions: Vec::new(), exact: true };
+    let mut plan = Plan {
+        conditions: Vec::new(),
+        exact: true,
+    };
     split(filter, layout, &mut plan);
     plan
 }
@@ -55,7 +58,10 @@ fn split(filter: &Filter, layout: &Layout, plan: &mut Plan) {
 fn condition(filter: &Filter, layout: &Layout) -> Option<(Document, bool)> {
     match filter.node() {
         Node::And(_) => {
-            let mut all = Plan { conditions: Vec::new(), exact: true };
+            let mut all = Plan {
+                conditions: Vec::new(),
+                exact: true,
+            };
             split(filter, layout, &mut all);
             match all.conditions.is_empty() {
                 true if all.exact => Some((doc! {}, true)),
@@ -65,7 +71,10 @@ fn condition(filter: &Filter, layout: &Layout) -> Option<(Document, bool)> {
         }
         Node::Or(parts) if parts.is_empty() => Some((nothing(), true)),
         Node::Or(parts) => {
-            let parts = parts.iter().map(|part| condition(part, layout)).collect::<Option<Vec<_>>>()?;
+            let parts = parts
+                .iter()
+                .map(|part| condition(part, layout))
+                .collect::<Option<Vec<_>>>()?;
             let exact = parts.iter().all(|(_, exact)| *exact);
             let parts: Vec<Document> = parts.into_iter().map(|(part, _)| part).collect();
             Some((doc! { "$or": parts }, exact))
@@ -75,9 +84,12 @@ fn condition(filter: &Filter, layout: &Layout) -> Option<(Document, bool)> {
             _ => None,
         },
         Node::Test(Path::Entry(field), test) => entry_test(*field, test),
-        Node::Test(path, Test::Match(wanted)) => words(path, wanted.words(), layout).map(|words| (words, false)),
+        Node::Test(path, Test::Match(wanted)) => {
+            words(path, wanted.words(), layout).map(|words| (words, false))
+        }
         Node::Test(path, test) => {
-            let indexed = transaction::ready(&layout.indexes).find_map(|declared| indexed_test(declared, path, test));
+            let indexed = transaction::ready(&layout.indexes)
+                .find_map(|declared| indexed_test(declared, path, test));
             match indexed {
                 Some(condition) => Some((condition, true)),
                 None => natural_test(path, test).map(|condition| (condition, false)),
@@ -123,7 +135,11 @@ fn indexed_test(declared: &Declared, path: &Path, test: &Test) -> Option<Documen
         let (low, high) = sort_key_range(of);
         let edge = order::text(&sort_key(value));
         // Behind the value come its own keys: all that start with it.
-        let edge = if inclusive == greater { edge } else { order::after(&edge) };
+        let edge = if inclusive == greater {
+            edge
+        } else {
+            order::after(&edge)
+        };
         Some(match greater {
             true => doc! { &field: { "$gte": edge, "$lt": order::text(&[high]) } },
             false => doc! { &field: { "$gte": order::text(&[low]), "$lt": edge } },
@@ -140,8 +156,12 @@ fn indexed_test(declared: &Declared, path: &Path, test: &Test) -> Option<Documen
             let all = wanted.iter().map(equal).collect::<Option<Vec<_>>>()?;
             Some(doc! { "$or": all })
         }
-        Test::Ne(wanted) if declared.index.holds == Holds::Any => Some(doc! { "$nor": [equal(wanted)?] }),
-        Test::Exists(true) if declared.index.holds == Holds::Any => Some(doc! { &field: { "$lt": order::text(&missing) } }),
+        Test::Ne(wanted) if declared.index.holds == Holds::Any => {
+            Some(doc! { "$nor": [equal(wanted)?] })
+        }
+        Test::Exists(true) if declared.index.holds == Holds::Any => {
+            Some(doc! { &field: { "$lt": order::text(&missing) } })
+        }
         Test::Exists(false) if declared.index.holds == Holds::Any => {
             Some(doc! { &field: { "$gte": order::text(&missing) } })
         }
@@ -306,7 +326,8 @@ pub(super) fn walk(query: &Query, layout: &Layout) -> Option<Walk> {
         _ => None,
     };
     // An index that gives the order is better than all keys, as it leaves out what does not match.
-    let ranked = transaction::ready(&layout.indexes).find_map(|declared| by_index(query, declared, &equal));
+    let ranked =
+        transaction::ready(&layout.indexes).find_map(|declared| by_index(query, declared, &equal));
     let mut walk = match (ranked, keys) {
         (Some(walk), _) => walk,
         (None, Some(descending)) => Walk::keys(String::new(), None, descending),
@@ -335,7 +356,9 @@ pub(super) fn walk(query: &Query, layout: &Layout) -> Option<Walk> {
 fn fixed(declared: &Declared, equal: &[(&Path, &Value)]) -> Vec<u8> {
     let mut prefix = Vec::new();
     for path in &declared.index.paths {
-        let Some((_, value)) = equal.iter().find(|(tested, _)| *tested == path) else { break };
+        let Some((_, value)) = equal.iter().find(|(tested, _)| *tested == path) else {
+            break;
+        };
         prefix.extend(sort_key(value));
     }
     prefix
@@ -376,8 +399,13 @@ fn by_index(query: &Query, declared: &Declared, equal: &[(&Path, &Value)]) -> Op
         sorts
             if sorts.len() == rest.len()
                 && !sorts.is_empty()
-                && sorts.iter().zip(&rest).all(|(sort, path)| sort.path == **path)
-                && sorts.iter().all(|sort| !sort.descending && !sort.missing_first) =>
+                && sorts
+                    .iter()
+                    .zip(&rest)
+                    .all(|(sort, path)| sort.path == **path)
+                && sorts
+                    .iter()
+                    .all(|sort| !sort.descending && !sort.missing_first) =>
         {
             (false, vec![all])
         }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use hashbrown::HashMap;
 use holdall_core::{
-    CollectionName, Error, Filter, GetOptions, Group, Item, ItemStream, Key, Parts, Path, Query, Result, Scan,
-    Subject, Value, evaluate, evaluate_count, evaluate_count_by,
+    CollectionName, Error, Filter, GetOptions, Group, Item, ItemStream, Key, Parts, Path, Query,
+    Result, Scan, Subject, Value, evaluate, evaluate_count, evaluate_count_by,
 };
 use mongodb::Collection;
 use mongodb::bson::{Document, RawDocumentBuf, doc};
@@ -28,9 +28,17 @@ const PAGE_BYTES: usize = 1024 * 1024;
 impl Stored {
     /// The item, with a large body as a stream.
     pub(super) fn into_item(self, shared: &Arc<Shared>) -> Item {
-        let Self { mut item, large, .. } = self;
+        let Self {
+            mut item, large, ..
+        } = self;
         if let Some((id, range)) = large {
-            item.body = Some(bodies::body(shared.clone(), id, range, item.entry.size, item.entry.digest));
+            item.body = Some(bodies::body(
+                shared.clone(),
+                id,
+                range,
+                item.entry.size,
+                item.entry.digest,
+            ));
         }
         item
     }
@@ -49,31 +57,33 @@ pub(super) async fn get(
 ) -> Result<Option<Item>> {
     let _pass = shared.life.enter()?;
     let _turn = shared.turn().await?;
-    let find = items(shared, collection).find_one_owned(doc! { "_id": key.as_str() }, options.parts);
-    let Some(document) = shared.read(find).await? else { return Ok(None) };
-    let parts = Parts { body: false, ..options.parts };
+    let items = items(shared, collection);
+    let find = items
+        .find_one(doc! { "_id": key.as_str() })
+        .projection(documents::projection(options.parts, None));
+    let Some(document) = shared.read(find).await? else {
+        return Ok(None);
+    };
+    let parts = Parts {
+        body: false,
+        ..options.parts
+    };
     // Before the range: it may not lie in the body of another version.
-    options.check_version(documents::stored(&document, Parts { doc: false, ..parts }, None)?.item.entry.version)?;
+    options.check_version(
+        documents::stored(
+            &document,
+            Parts {
+                doc: false,
+                ..parts
+            },
+            None,
+        )?
+        .item
+        .entry
+        .version,
+    )?;
     let stored = documents::stored(&document, options.parts, options.range)?;
     Ok(Some(stored.into_item(shared)))
-}
-
-trait FindOwned {
-    fn find_one_owned(
-        self,
-        filter: Document,
-        parts: Parts,
-    ) -> impl Future<Output = mongodb::error::Result<Option<RawDocumentBuf>>> + Send;
-}
-
-impl FindOwned for Collection<RawDocumentBuf> {
-    async fn find_one_owned(
-        self,
-        filter: Document,
-        parts: Parts,
-    ) -> mongodb::error::Result<Option<RawDocumentBuf>> {
-        self.find_one(filter).projection(documents::projection(parts, None)).await
-    }
 }
 
 /// Reads several items.
@@ -89,39 +99,22 @@ pub(super) async fn get_many(
         let _turn = shared.turn().await?;
         let names: Vec<&str> = some.iter().map(Key::as_str).collect();
         let find = items(shared, collection);
-        let find = find.find(doc! { "_id": { "$in": names } }).projection(documents::projection(parts, None));
+        let find = find
+            .find(doc! { "_id": { "$in": names } })
+            .projection(documents::projection(parts, None));
         let mut cursor = shared.read(find).await?;
         let mut found = HashMap::new();
         while shared.read(cursor.advance()).await? {
-            let stored = documents::stored(cursor.current(), parts, None)?;
-            found.insert(stored.item.key.clone(), stored);
+            let document = cursor.current().to_owned();
+            found.insert(documents::key_text(&document)?.to_owned(), document);
         }
-        for (at, key) in some.iter().enumerate() {
-            // The same key may stand there twice.
-            let later = some.iter().skip(at + 1).any(|other| other == key);
-            let stored = if later { None } else { found.remove(key) };
-            answer.push(match stored {
-                Some(stored) => Some(stored.into_item(shared)),
-                None if later => {
-                    get_one_of(shared, collection, key, parts).await?
-                }
-                None => None,
-            });
+        for key in some {
+            let document = found.get(key.as_str());
+            let stored = document.map(|document| documents::stored(document, parts, None));
+            answer.push(stored.transpose()?.map(|stored| stored.into_item(shared)));
         }
     }
     Ok(answer)
-}
-
-async fn get_one_of(
-    shared: &Arc<Shared>,
-    collection: &CollectionName,
-    key: &Key,
-    parts: Parts,
-) -> Result<Option<Item>> {
-    let find = items(shared, collection).find_one_owned(doc! { "_id": key.as_str() }, parts);
-    let found = shared.read(find).await?;
-    let stored = found.map(|document| documents::stored(&document, parts, None)).transpose()?;
-    Ok(stored.map(|stored| stored.into_item(shared)))
 }
 
 /// Reads items in key order.
@@ -174,7 +167,12 @@ pub(super) fn query(shared: Arc<Shared>, collection: CollectionName, query: Quer
     }
     stream::once(async move {
         let pass = shared.life.enter()?;
-        let layout = layout(&shared, &collection, query.filter.is_all() && query.sort.is_empty()).await?;
+        let layout = layout(
+            &shared,
+            &collection,
+            query.filter.is_all() && query.sort.is_empty(),
+        )
+        .await?;
         let plan = plan::plan(&query.filter, &layout);
         drop(pass);
         Ok::<_, Error>(match plan::walk(&query, &layout) {
@@ -189,7 +187,9 @@ pub(super) fn query(shared: Arc<Shared>, collection: CollectionName, query: Quer
                 skip: query.offset,
             }
             .items(),
-            None => evaluate(query, |scan| candidates(shared, collection, &scan, plan.conditions)),
+            None => evaluate(query, |scan| {
+                candidates(shared, collection, &scan, plan.conditions)
+            }),
         })
     })
     .try_flatten()
@@ -231,8 +231,13 @@ impl Answer {
         let shared = self.shared.clone();
         let _pass = shared.life.enter()?;
         while self.left > 0 {
-            let Some(range) = self.walk.condition() else { return Ok(None) };
-            let items = self.read(range).await.map_err(|error| error.at(&self.collection, None))?;
+            let Some(range) = self.walk.condition() else {
+                return Ok(None);
+            };
+            let items = self
+                .read(range)
+                .await
+                .map_err(|error| error.at(&self.collection, None))?;
             if !items.is_empty() {
                 return Ok(Some(items));
             }
@@ -269,7 +274,10 @@ impl Answer {
         }
         let mut cursor = self.shared.read(find).await?;
         let (mut found, mut seen, mut bytes, mut last) = (Vec::new(), 0, 0, None);
-        while bytes < PAGE_BYTES && (found.len() as u64) < self.left && self.shared.read(cursor.advance()).await? {
+        while bytes < PAGE_BYTES
+            && (found.len() as u64) < self.left
+            && self.shared.read(cursor.advance()).await?
+        {
             let document = cursor.current();
             seen += 1;
             last = Some(match self.walk.index {
@@ -303,17 +311,27 @@ impl Answer {
     }
 
     fn matches(&self, stored: &Stored) -> Result<bool> {
-        let Some(filter) = &self.filter else { return Ok(true) };
+        let Some(filter) = &self.filter else {
+            return Ok(true);
+        };
         let doc = match &stored.item.doc {
             Some(doc) => doc.value()?,
             None => Value::Null,
         };
-        Ok(filter.matches(&Subject { key: &stored.item.key, entry: &stored.item.entry, doc: &doc }))
+        Ok(filter.matches(&Subject {
+            key: &stored.item.key,
+            entry: &stored.item.entry,
+            doc: &doc,
+        }))
     }
 }
 
 /// Counts what a filter matches.
-pub(super) async fn count(shared: &Arc<Shared>, collection: &CollectionName, filter: &Filter) -> Result<u64> {
+pub(super) async fn count(
+    shared: &Arc<Shared>,
+    collection: &CollectionName,
+    filter: &Filter,
+) -> Result<u64> {
     let _pass = shared.life.enter()?;
     let layout = layout(shared, collection, filter.is_all()).await?;
     let Plan { conditions, exact } = plan::plan(filter, &layout);
@@ -323,10 +341,15 @@ pub(super) async fn count(shared: &Arc<Shared>, collection: &CollectionName, fil
             true => doc! {},
             false => doc! { "$and": conditions },
         };
-        return shared.read(items(shared, collection).count_documents(all)).await;
+        return shared
+            .read(items(shared, collection).count_documents(all))
+            .await;
     }
     let (shared, collection) = (shared.clone(), collection.clone());
-    evaluate_count(filter, |scan| candidates(shared, collection, &scan, conditions)).await
+    evaluate_count(filter, |scan| {
+        candidates(shared, collection, &scan, conditions)
+    })
+    .await
 }
 
 /// Counts what a filter matches by the value at a path.
@@ -340,5 +363,8 @@ pub(super) async fn count_by(
     let layout = layout(shared, collection, filter.is_all()).await?;
     let conditions = plan::plan(filter, &layout).conditions;
     let (shared, collection) = (shared.clone(), collection.clone());
-    evaluate_count_by(filter, path, |scan| candidates(shared, collection, &scan, conditions)).await
+    evaluate_count_by(filter, path, |scan| {
+        candidates(shared, collection, &scan, conditions)
+    })
+    .await
 }

@@ -23,20 +23,31 @@ use super::{Shared, bodies};
 
 /// Writes a batch, of which [`Batch::validate`](holdall_core::Batch::validate) has seen that it has
 /// one operation.
-pub(super) async fn write(shared: &Arc<Shared>, prepared: &Prepared, pause: &mut Pause<'_>) -> Result<Written> {
+pub(super) async fn write(
+    shared: &Arc<Shared>,
+    prepared: &Prepared,
+    pause: &mut Pause<'_>,
+) -> Result<Written> {
     let Some(operation) = prepared.batch.operations().first() else {
         return Err(Error::invalid("the batch has no operations"));
     };
     let single = Single {
         shared,
-        items: shared.database.collection(&names::table(&operation.collection)),
+        items: shared
+            .database
+            .collection(&names::table(&operation.collection)),
         prepared,
         operation,
     };
     loop {
         let turn = shared.turn().await?;
         match single.attempt().await {
-            Ok(entry) => return Ok(Written { id: prepared.id, entries: vec![entry] }),
+            Ok(entry) => {
+                return Ok(Written {
+                    id: prepared.id,
+                    entries: vec![entry],
+                });
+            }
             Err(Failure::Again(error)) => {
                 drop(turn);
                 pause.wait(error).await?;
@@ -60,10 +71,20 @@ impl Single<'_> {
 
     async fn attempt(&self) -> Result<Option<Entry>, Failure> {
         let layout = catalogue::layout(self.shared, self.collection()).await?;
-        let find = self.items.find_one(doc! { "_id": self.operation.key.as_str() });
-        let there = self.shared.call(find.projection(Found::projection())).await?;
-        let there = there.map(|document| Found::read(&document)).transpose()?.map(|(_, there)| there);
-        self.operation.condition.check(self.operation, there.as_ref().map(|there| there.version))?;
+        let find = self
+            .items
+            .find_one(doc! { "_id": self.operation.key.as_str() });
+        let there = self
+            .shared
+            .call(find.projection(Found::projection()))
+            .await?;
+        let there = there
+            .map(|document| Found::read(&document))
+            .transpose()?
+            .map(|(_, there)| there);
+        self.operation
+            .condition
+            .check(self.operation, there.as_ref().map(|there| there.version))?;
         match &self.operation.action {
             Action::Check => Ok(None),
             Action::Delete => self.delete(there).await.map(|()| None),
@@ -79,7 +100,9 @@ impl Single<'_> {
     async fn delete(&self, there: Option<Found>) -> Result<(), Failure> {
         let Some(there) = there else { return Ok(()) };
         self.moving(there.file).await?;
-        let deleted = self.written(self.items.delete_one(self.same(&there))).await?;
+        let deleted = self
+            .written(self.items.delete_one(self.same(&there)))
+            .await?;
         if deleted.deleted_count == 0 {
             return Err(self.overtaken());
         }
@@ -87,7 +110,12 @@ impl Single<'_> {
         Ok(())
     }
 
-    async fn put(&self, put: &Put, there: Option<Found>, layout: &Layout) -> Result<Entry, Failure> {
+    async fn put(
+        &self,
+        put: &Put,
+        there: Option<Found>,
+        layout: &Layout,
+    ) -> Result<Entry, Failure> {
         let ready = self.prepared.bodies.first().cloned().unwrap_or(Ready::None);
         let (kept, staged) = match ready {
             Ready::None => (Kept::None, None),
@@ -126,10 +154,12 @@ impl Single<'_> {
                 self.give_back(staged).await;
             }
             return match failure {
-                Failure::Taken(why) => match owner(self.shared, self.prepared, self.collection(), layout).await? {
-                    Some(error) => Err(Failure::Error(error)),
-                    None => Err(Failure::Again(Error::conflict(why))),
-                },
+                Failure::Taken(why) => {
+                    match owner(self.shared, self.prepared, self.collection(), layout).await? {
+                        Some(error) => Err(Failure::Error(error)),
+                        None => Err(Failure::Again(Error::conflict(why))),
+                    }
+                }
                 other => Err(other),
             };
         }
@@ -146,9 +176,14 @@ impl Single<'_> {
 
     async fn replace(&self, document: RawDocumentBuf, there: Option<Found>) -> Result<(), Failure> {
         let Some(there) = there else {
-            return self.written(self.items.insert_one(document)).await.map(drop);
+            return self
+                .written(self.items.insert_one(document))
+                .await
+                .map(drop);
         };
-        let replaced = self.written(self.items.replace_one(self.same(&there), document)).await?;
+        let replaced = self
+            .written(self.items.replace_one(self.same(&there), document))
+            .await?;
         if replaced.matched_count == 0 {
             return Err(self.overtaken());
         }
@@ -166,12 +201,17 @@ impl Single<'_> {
         A: IntoFuture<Output = mongodb::error::Result<T>>,
         A::IntoFuture: Send + 'a,
     {
-        self.shared.call(write).await.map_err(|failure| match failure {
-            Failure::Error(error) if [ErrorKind::Unavailable, ErrorKind::Timeout].contains(&error.kind()) => {
-                Failure::Unknown(error.for_batch(self.prepared.id))
-            }
-            other => other,
-        })
+        self.shared
+            .call(write)
+            .await
+            .map_err(|failure| match failure {
+                Failure::Error(error)
+                    if [ErrorKind::Unavailable, ErrorKind::Timeout].contains(&error.kind()) =>
+                {
+                    Failure::Unknown(error.for_batch(self.prepared.id))
+                }
+                other => other,
+            })
     }
 
     /// Takes a staged body for this batch.
@@ -185,7 +225,9 @@ impl Single<'_> {
         let waiting = bodies::waiting(staged, self.collection(), now);
         let claimed = self.shared.call(files.update_one(waiting, claim)).await?;
         if claimed.matched_count == 0 {
-            return Err(Failure::Error(bodies::gone().at(self.collection(), Some(&self.operation.key))));
+            return Err(Failure::Error(
+                bodies::gone().at(self.collection(), Some(&self.operation.key)),
+            ));
         }
         Ok(())
     }
@@ -197,7 +239,10 @@ impl Single<'_> {
             "$set": { "metadata.expires": staged.expires.as_micros() },
             "$unset": { "metadata.moving": "", "metadata.key": "" },
         };
-        let _back = self.shared.call(files.update_one(doc! { "_id": binary(staged.id) }, back)).await;
+        let _back = self
+            .shared
+            .call(files.update_one(doc! { "_id": binary(staged.id) }, back))
+            .await;
     }
 
     /// Marks a file whose item is about to be overwritten or deleted.
@@ -206,7 +251,10 @@ impl Single<'_> {
         let files = self.shared.database.collection::<Document>(FILES);
         let now = self.shared.options.env.now();
         let mark = doc! { "$set": { "metadata.moving": now.as_micros(), "metadata.key": self.operation.key.as_str() } };
-        self.shared.call(files.update_one(doc! { "_id": binary(file) }, mark)).await.map(drop)
+        self.shared
+            .call(files.update_one(doc! { "_id": binary(file) }, mark))
+            .await
+            .map(drop)
     }
 
     /// Says what became of a file; if that does not arrive, the sweep finds out.
@@ -215,9 +263,15 @@ impl Single<'_> {
         let files = self.shared.database.collection::<Document>(FILES);
         let mut settled = doc! { "$unset": { "metadata.moving": "", "metadata.key": "" } };
         if what == "metadata.dropped" {
-            settled.insert("$set", doc! { what: self.shared.options.env.now().as_micros() });
+            settled.insert(
+                "$set",
+                doc! { what: self.shared.options.env.now().as_micros() },
+            );
         }
-        let _settled = self.shared.call(files.update_one(doc! { "_id": binary(file) }, settled)).await;
+        let _settled = self
+            .shared
+            .call(files.update_one(doc! { "_id": binary(file) }, settled))
+            .await;
     }
 
     /// Gives the item the fields of indexes that were declared while it was written.
@@ -227,17 +281,29 @@ impl Single<'_> {
             return Ok(());
         }
         let same = doc! { "_id": self.operation.key.as_str(), format!("{OWN}.version"): binary(self.prepared.id) };
-        let find = self.items.find_one(same.clone()).projection(documents::projection(Parts::DOC, None));
-        let Some(document) = self.shared.call(find).await? else { return Ok(()) };
+        let find = self
+            .items
+            .find_one(same.clone())
+            .projection(documents::projection(Parts::DOC, None));
+        let Some(document) = self.shared.call(find).await? else {
+            return Ok(());
+        };
         let (stored, doc) = documents::whole(&document)?;
         let fields = documents::index_fields(&stored, &doc, &now.indexes)?;
         if fields.is_empty() {
             return Ok(());
         }
-        match self.shared.call(self.items.update_one(same, doc! { "$set": fields })).await {
+        match self
+            .shared
+            .call(self.items.update_one(same, doc! { "$set": fields }))
+            .await
+        {
             Ok(_) => Ok(()),
             Err(failure) => {
-                let error = failure.into_error().with_retry(Retry::Unknown).for_batch(self.prepared.id);
+                let error = failure
+                    .into_error()
+                    .with_retry(Retry::Unknown)
+                    .for_batch(self.prepared.id);
                 Err(Failure::Unknown(error))
             }
         }

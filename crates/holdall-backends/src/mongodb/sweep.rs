@@ -32,7 +32,9 @@ pub(super) fn now_and_then(shared: &Arc<Shared>) {
     drop(last);
     let shared = shared.clone();
     tokio::spawn(async move {
-        let Ok(_pass) = shared.life.enter() else { return };
+        let Ok(_pass) = shared.life.enter() else {
+            return;
+        };
         // What fails is left to the next sweep.
         while matches!(step(&shared).await, Ok(true)) {}
     });
@@ -69,7 +71,9 @@ async fn trim(shared: &Shared, now: Timestamp) -> Result<bool> {
     if ids.is_empty() {
         return Ok(false);
     }
-    shared.read(batches.delete_many(doc! { "_id": { "$in": ids } })).await?;
+    shared
+        .read(batches.delete_many(doc! { "_id": { "$in": ids } }))
+        .await?;
     Ok(true)
 }
 
@@ -80,8 +84,12 @@ async fn abandoned(shared: &Shared, now: Timestamp) -> Result<bool> {
     for _ in 0..STEP {
         let over = doc! { "metadata.expires": { "$lt": now.as_micros() } };
         let claim = doc! { "$set": { "metadata.expires": LOST } };
-        let claimed = files.find_one_and_update(over, claim).projection(doc! { "_id": 1 });
-        let Some(file) = shared.read(claimed).await? else { break };
+        let claimed = files
+            .find_one_and_update(over, claim)
+            .projection(doc! { "_id": 1 });
+        let Some(file) = shared.read(claimed).await? else {
+            break;
+        };
         found = true;
         bodies::remove(shared, id(&file)?).await?;
     }
@@ -107,7 +115,9 @@ async fn moving(shared: &Shared, before: i64) -> Result<bool> {
         if has_item(shared, &file, own).await? {
             let settled = doc! { "$unset": { "metadata.moving": "", "metadata.key": "" } };
             let files = shared.database.collection::<Document>(FILES);
-            shared.read(files.update_one(doc! { "_id": binary(own) }, settled)).await?;
+            shared
+                .read(files.update_one(doc! { "_id": binary(own) }, settled))
+                .await?;
         } else {
             bodies::remove(shared, own).await?;
         }
@@ -116,15 +126,21 @@ async fn moving(shared: &Shared, before: i64) -> Result<bool> {
 }
 
 async fn has_item(shared: &Shared, file: &Document, own: Version) -> Result<bool> {
-    let metadata = file.get_document("metadata").map_err(|_| value::foreign("a file has no metadata"))?;
-    let collection = metadata.get_str("collection").map_err(|_| value::foreign("a file has no collection"))?;
+    let metadata = file
+        .get_document("metadata")
+        .map_err(|_| value::foreign("a file has no metadata"))?;
+    let collection = metadata
+        .get_str("collection")
+        .map_err(|_| value::foreign("a file has no collection"))?;
     let table = names::table(&CollectionName::new(collection)?);
     let items = shared.database.collection::<RawDocumentBuf>(&table);
     let filter = match metadata.get_str("key") {
         Ok(key) => doc! { "_id": key },
         Err(_) => doc! { "_holdall.file": binary(own) },
     };
-    let item = shared.read(items.find_one(filter).projection(Found::projection())).await?;
+    let item = shared
+        .read(items.find_one(filter).projection(Found::projection()))
+        .await?;
     Ok(match item {
         Some(item) => Found::read(&item)?.1.file == Some(own),
         None => false,

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use holdall_core::{
-    Action, ChangeKind, CollectionName, Condition, Entry, Error, Operation, Staged, Timestamp, Version, Written,
+    Action, ChangeKind, CollectionName, Condition, Entry, Error, Operation, Staged, Timestamp,
+    Version, Written,
 };
 use mongodb::bson::raw::{RawArrayBuf, RawDocumentBuf};
 use mongodb::bson::{Document, cstr, doc, rawdoc};
@@ -49,7 +50,10 @@ pub(super) async fn attempt(
     match attempt.run().await {
         Ok(entries) => {
             commit(shared, &mut attempt.session, pause).await?;
-            Ok(Written { id: prepared.id, entries })
+            Ok(Written {
+                id: prepared.id,
+                entries,
+            })
         }
         Err(stop) => {
             abort(shared, &mut attempt.session).await;
@@ -75,18 +79,23 @@ pub(super) async fn abort(shared: &Shared, session: &mut ClientSession) {
 }
 
 /// Commits; asks again while nobody knows whether it worked.
-pub(super) async fn commit(shared: &Shared, session: &mut ClientSession, pause: &mut Pause<'_>) -> Result<(), Failure> {
+pub(super) async fn commit(
+    shared: &Shared,
+    session: &mut ClientSession,
+    pause: &mut Pause<'_>,
+) -> Result<(), Failure> {
     loop {
         let limit = shared.options.timeout;
-        let error = match tokio::time::timeout(limit, async { session.commit_transaction().await }).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => match Failure::from(error) {
-                Failure::Unknown(error) => error,
-                other => return Err(other),
-            },
-            // The session may be in the middle of something.
-            Err(_) => return Err(Failure::Unknown(shared.too_slow())),
-        };
+        let error =
+            match tokio::time::timeout(limit, async { session.commit_transaction().await }).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => match Failure::from(error) {
+                    Failure::Unknown(error) => error,
+                    other => return Err(other),
+                },
+                // The session may be in the middle of something.
+                Err(_) => return Err(Failure::Unknown(shared.too_slow())),
+            };
         if pause.is_over() || pause.wait(Error::other("")).await.is_err() {
             return Err(Failure::Unknown(error));
         }
@@ -116,14 +125,17 @@ struct Plan {
 impl Attempt<'_> {
     async fn run(&mut self) -> Result<Vec<Option<Entry>>, Stop> {
         let prepared = self.prepared;
-        let layouts = catalogue::layouts(self.shared, &mut self.session, &prepared.collections).await?;
+        let layouts =
+            catalogue::layouts(self.shared, &mut self.session, &prepared.collections).await?;
         let mut found = HashMap::new();
         for collection in &prepared.collections {
             self.find(collection, &mut found).await?;
         }
         // All conditions before the first write, so that a refused batch costs none.
         for operation in prepared.batch.operations() {
-            let there = found.get(&place(operation)).map(|found: &Found| found.version);
+            let there = found
+                .get(&place(operation))
+                .map(|found: &Found| found.version);
             operation.condition.check(operation, there)?;
         }
         for (collection, layout) in prepared.collections.iter().zip(&layouts) {
@@ -135,7 +147,9 @@ impl Attempt<'_> {
             let plan = self.plan(collection, layout, &found, &bodies, &mut entries)?;
             match self.send(collection, plan).await {
                 Ok(()) => {}
-                Err(Failure::Taken(_)) => return Err(Stop::Taken(collection.clone(), layout.clone())),
+                Err(Failure::Taken(_)) => {
+                    return Err(Stop::Taken(collection.clone(), layout.clone()));
+                }
                 Err(other) => return Err(other.into()),
             }
         }
@@ -149,13 +163,23 @@ impl Attempt<'_> {
         collection: &'k CollectionName,
         found: &mut HashMap<(&'k str, String), Found>,
     ) -> Result<(), Failure> {
-        let keys: Vec<&str> = self.prepared.of(collection).map(|(_, operation)| operation.key.as_str()).collect();
+        let keys: Vec<&str> = self
+            .prepared
+            .of(collection)
+            .map(|(_, operation)| operation.key.as_str())
+            .collect();
         let filter = match keys.as_slice() {
             [only] => doc! { "_id": *only },
             _ => doc! { "_id": { "$in": keys } },
         };
-        let items = self.shared.database.collection::<RawDocumentBuf>(&names::table(collection));
-        let find = items.find(filter).projection(Found::projection()).session(&mut self.session);
+        let items = self
+            .shared
+            .database
+            .collection::<RawDocumentBuf>(&names::table(collection));
+        let find = items
+            .find(filter)
+            .projection(Found::projection())
+            .session(&mut self.session);
         let mut cursor = self.shared.call(find).await?;
         while self.shared.call(cursor.advance(&mut self.session)).await? {
             let (key, there) = Found::read(cursor.current())?;
@@ -181,9 +205,11 @@ impl Attempt<'_> {
                 }
                 Ready::Small(staged, bytes) => {
                     let delete = doc! { "q": self.waiting(staged, operation), "limit": 1 };
-                    self.one(doc! { "delete": FILES, "deletes": [delete] }, operation).await?;
+                    self.one(doc! { "delete": FILES, "deletes": [delete] }, operation)
+                        .await?;
                     let pieces = doc! { "q": { "files_id": binary(staged.id) }, "limit": 0 };
-                    self.command(doc! { "delete": CHUNKS, "deletes": [pieces] }).await?;
+                    self.command(doc! { "delete": CHUNKS, "deletes": [pieces] })
+                        .await?;
                     Kept::Inline(bytes.clone())
                 }
             });
@@ -200,7 +226,9 @@ impl Attempt<'_> {
         let reply = self.command(command).await?;
         match reply.get_i32("n") {
             Ok(1) => Ok(()),
-            _ => Err(Failure::Error(bodies::gone().at(&operation.collection, Some(&operation.key)))),
+            _ => Err(Failure::Error(
+                bodies::gone().at(&operation.collection, Some(&operation.key)),
+            )),
         }
     }
 
@@ -246,7 +274,9 @@ impl Attempt<'_> {
                             plan.deletes.push(key.to_owned());
                             plan.inserts.push(document);
                         }
-                        Some(_) => plan.updates.push(rawdoc! { "q": { "_id": key }, "u": document }),
+                        Some(_) => plan
+                            .updates
+                            .push(rawdoc! { "q": { "_id": key }, "u": document }),
                     }
                     if let Some(slot) = entries.get_mut(at) {
                         *slot = Some(entry);
@@ -257,9 +287,12 @@ impl Attempt<'_> {
                     plan.deletes.push(key.to_owned());
                     self.changed(operation, ChangeKind::Delete, there, self.now);
                 }
-                (Action::Delete | Action::Check, None) if operation.condition == Condition::Absent => {
+                (Action::Delete | Action::Check, None)
+                    if operation.condition == Condition::Absent =>
+                {
                     plan.guards.push(key.to_owned());
-                    plan.inserts.push(rawdoc! { "_id": key, "_holdall": { "guard": true } });
+                    plan.inserts
+                        .push(rawdoc! { "_id": key, "_holdall": { "guard": true } });
                 }
                 (Action::Check, Some(_)) if operation.condition != Condition::Any => {
                     let id = prepared.id.to_string();
@@ -271,7 +304,13 @@ impl Attempt<'_> {
         Ok(plan)
     }
 
-    fn changed(&mut self, operation: &Operation, kind: ChangeKind, there: Option<&Found>, created: Timestamp) {
+    fn changed(
+        &mut self,
+        operation: &Operation,
+        kind: ChangeKind,
+        there: Option<&Found>,
+        created: Timestamp,
+    ) {
         self.released.extend(there.and_then(|there| there.file));
         self.changes.push(Logged {
             collection: operation.collection.clone(),
@@ -298,7 +337,11 @@ impl Attempt<'_> {
             let mut command = RawDocumentBuf::new();
             command.append(cstr!("update"), table.as_str());
             command.append(cstr!("updates"), list);
-            let run = self.shared.database.run_raw_command(command).session(&mut self.session);
+            let run = self
+                .shared
+                .database
+                .run_raw_command(command)
+                .session(&mut self.session);
             check_reply(&self.shared.call(run).await?)?;
         }
         if !plan.inserts.is_empty() {
@@ -314,7 +357,9 @@ impl Attempt<'_> {
             return Ok(());
         }
         let all = doc! { "q": { "_id": { "$in": keys } }, "limit": 0 };
-        self.command(doc! { "delete": table, "deletes": [all] }).await.map(drop)
+        self.command(doc! { "delete": table, "deletes": [all] })
+            .await
+            .map(drop)
     }
 
     /// Records the batch, and lets go of the bodies that no item has any more.
@@ -323,11 +368,16 @@ impl Attempt<'_> {
             let released: Vec<Bson> = self.released.iter().map(|id| binary(*id)).collect();
             let drop = doc! { "$set": { "metadata.dropped": self.now.as_micros() } };
             let all = doc! { "q": { "_id": { "$in": released } }, "u": drop, "multi": true };
-            self.command(doc! { "update": FILES, "updates": [all] }).await?;
+            self.command(doc! { "update": FILES, "updates": [all] })
+                .await?;
         }
         let record = log::record(self.prepared.id, self.now, &self.changes);
         let batches = self.shared.database.collection::<Document>(BATCHES);
-        match self.shared.call(batches.insert_one(record).session(&mut self.session)).await {
+        match self
+            .shared
+            .call(batches.insert_one(record).session(&mut self.session))
+            .await
+        {
             Ok(_) => Ok(()),
             Err(Failure::Taken(_)) => Err(Stop::Recorded),
             Err(other) => Err(other.into()),
@@ -335,7 +385,11 @@ impl Attempt<'_> {
     }
 
     async fn command(&mut self, command: Document) -> Result<Document, Failure> {
-        let run = self.shared.database.run_command(command).session(&mut self.session);
+        let run = self
+            .shared
+            .database
+            .run_command(command)
+            .session(&mut self.session);
         let reply = self.shared.call(run).await?;
         check_reply(&reply)?;
         Ok(reply)
@@ -344,7 +398,10 @@ impl Attempt<'_> {
 
 /// Where an operation is about.
 fn place(operation: &Operation) -> (&str, String) {
-    (operation.collection.as_str(), operation.key.as_str().to_owned())
+    (
+        operation.collection.as_str(),
+        operation.key.as_str().to_owned(),
+    )
 }
 
 /// The indexes that readers may use.

@@ -77,9 +77,9 @@ fn raw_number(number: &Number) -> Result<RawBson> {
     }
     if let Some(int) = number.as_u64() {
         let exact = int.to_string().parse::<Decimal128>();
-        return exact
-            .map(RawBson::Decimal128)
-            .map_err(|error| Error::other("a number does not become a decimal").because(error.to_string()));
+        return exact.map(RawBson::Decimal128).map_err(|error| {
+            Error::other("a number does not become a decimal").because(error.to_string())
+        });
     }
     let float = number.as_f64().filter(|float| float.is_finite());
     float
@@ -116,7 +116,8 @@ fn damaged(error: &dyn std::fmt::Display) -> Error {
 }
 
 fn write_member(out: &mut String, field: &str, value: RawBsonRef<'_>, depth: usize) -> Result<()> {
-    let name = names::member(field).ok_or_else(|| foreign("a field's name is not one of Holdall's"))?;
+    let name =
+        names::member(field).ok_or_else(|| foreign("a field's name is not one of Holdall's"))?;
     if !out.ends_with('{') {
         out.push(',');
     }
@@ -162,7 +163,10 @@ fn write_value(out: &mut String, value: RawBsonRef<'_>, depth: usize) -> Result<
             out.push('}');
         }
         other => {
-            return Err(foreign(&format!("a value is of the type {:?}", other.element_type())));
+            return Err(foreign(&format!(
+                "a value is of the type {:?}",
+                other.element_type()
+            )));
         }
     }
     Ok(())
@@ -193,8 +197,18 @@ mod tests {
     #[test]
     fn numbers_keep_their_value_and_their_kind() {
         for number in [
-            "0", "-1", "2147483648", "9007199254740993", "9223372036854775807", "-9223372036854775808",
-            "9223372036854775808", "18446744073709551615", "1.0", "-0.0", "0.1", "5e-324",
+            "0",
+            "-1",
+            "2147483648",
+            "9007199254740993",
+            "9223372036854775807",
+            "-9223372036854775808",
+            "9223372036854775808",
+            "18446744073709551615",
+            "1.0",
+            "-0.0",
+            "0.1",
+            "5e-324",
             "1.7976931348623157e308",
         ] {
             let text = there_and_back(&format!("{{\"n\":{number}}}"));
@@ -205,7 +219,9 @@ mod tests {
 
     #[test]
     fn names_and_depth_survive() {
-        there_and_back(r#"{"":{"":[{"$set":{"a.b":1}},{"_id":2}]},"_id":"x","_holdall":{"_holdall":1},"a\"\n\\":"\u0001"}"#);
+        there_and_back(
+            r#"{"":{"":[{"$set":{"a.b":1}},{"_id":2}]},"_id":"x","_holdall":{"_holdall":1},"a\"\n\\":"\u0001"}"#,
+        );
         let deep = format!("{}1{}", "{\"a\":".repeat(64), "}".repeat(64));
         there_and_back(&deep);
     }

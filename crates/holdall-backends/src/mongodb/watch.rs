@@ -7,7 +7,8 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream;
 use holdall_core::{
-    Change, ChangeStream, CollectionName, Digest, Error, ErrorKind, Result, Version, WatchCursor, WatchFrom,
+    Change, ChangeStream, CollectionName, Digest, Error, ErrorKind, Result, Version, WatchCursor,
+    WatchFrom,
 };
 use mongodb::bson::Document;
 use mongodb::change_stream::ChangeStream as Stream;
@@ -45,7 +46,8 @@ impl Place {
         out.extend_from_slice(self.batch.as_bytes());
         out.extend_from_slice(&self.changes.to_be_bytes());
         let token = bson::serialize_to_bson(&self.token);
-        let token = token.and_then(|token| bson::serialize_to_raw_document_buf(&bson::doc! { "t": token }));
+        let token =
+            token.and_then(|token| bson::serialize_to_raw_document_buf(&bson::doc! { "t": token }));
         let unwritten = |error: bson::error::Error| {
             Error::other("a place among changes cannot be written").because(error.to_string())
         };
@@ -56,8 +58,9 @@ impl Place {
     }
 
     fn read(cursor: &WatchCursor, identity: Version) -> Result<Self> {
-        Self::parse(cursor.as_bytes(), identity)
-            .ok_or_else(|| Error::invalid("the watch cursor is not one of this store; watch from now"))
+        Self::parse(cursor.as_bytes(), identity).ok_or_else(|| {
+            Error::invalid("the watch cursor is not one of this store; watch from now")
+        })
     }
 
     fn parse(bytes: &[u8], identity: Version) -> Option<Self> {
@@ -73,7 +76,11 @@ impl Place {
         }
         let mut token: Document = bson::deserialize_from_slice(token).ok()?;
         let token = bson::deserialize_from_bson(token.remove("t")?).ok()?;
-        Some(Self { batch: Version::from_bytes(*batch), changes: u32::from_be_bytes(*changes), token })
+        Some(Self {
+            batch: Version::from_bytes(*batch),
+            changes: u32::from_be_bytes(*changes),
+            token,
+        })
     }
 }
 
@@ -111,11 +118,23 @@ pub(super) async fn watch(
         let stream = tokio::time::timeout(shared.options.timeout, open.into_future()).await;
         let stream = stream.map_err(|_| shared.too_slow())?.map_err(broken)?;
         pending.extend(rest(shared, &place).await?);
-        return Ok(Watcher { shared: shared.clone(), collection, stream, pending }.changes());
+        return Ok(Watcher {
+            shared: shared.clone(),
+            collection,
+            stream,
+            pending,
+        }
+        .changes());
     }
     let stream = tokio::time::timeout(shared.options.timeout, open.into_future()).await;
     let stream = stream.map_err(|_| shared.too_slow())?.map_err(broken)?;
-    Ok(Watcher { shared: shared.clone(), collection, stream, pending }.changes())
+    Ok(Watcher {
+        shared: shared.clone(),
+        collection,
+        stream,
+        pending,
+    }
+    .changes())
 }
 
 /// What is left of the batch that a place lies in.
@@ -130,7 +149,12 @@ async fn rest(shared: &Arc<Shared>, place: &Place) -> Result<Vec<Change>> {
 }
 
 /// The changes of a batch behind some of them.
-fn told(identity: Version, record: &Document, token: &ResumeToken, seen: u32) -> Result<Vec<Change>> {
+fn told(
+    identity: Version,
+    record: &Document,
+    token: &ResumeToken,
+    seen: u32,
+) -> Result<Vec<Change>> {
     let batch = log::id(record)?;
     let changes = log::changes(record)?;
     let last = changes.len();
@@ -142,21 +166,29 @@ fn told(identity: Version, record: &Document, token: &ResumeToken, seen: u32) ->
                 true => u32::MAX,
                 false => u32::try_from(number).unwrap_or(u32::MAX),
             };
-            let cursor = Place { batch, changes, token: token.clone() }.write(identity)?;
+            let cursor = Place {
+                batch,
+                changes,
+                token: token.clone(),
+            }
+            .write(identity)?;
             Ok(log::told(cursor, batch, change))
         })
         .collect()
 }
 
 fn expired() -> Error {
-    Error::expired("the changes behind this watch cursor are no longer kept; scan, and watch from now")
+    Error::expired(
+        "the changes behind this watch cursor are no longer kept; scan, and watch from now",
+    )
 }
 
 fn broken(error: mongodb::error::Error) -> Error {
     match code(&error) {
         Some(code) if GONE.contains(&code) => expired().because(failed(error)),
         Some(code) if NO_TOKEN.contains(&code) => {
-            Error::invalid("the watch cursor is not one of this store; watch from now").because(failed(error))
+            Error::invalid("the watch cursor is not one of this store; watch from now")
+                .because(failed(error))
         }
         _ => failed(error),
     }
@@ -171,7 +203,10 @@ struct Watcher {
 
 impl Watcher {
     fn changes(self) -> ChangeStream {
-        stream::try_unfold(self, |mut watcher| async move { Ok(Some((watcher.next().await?, watcher))) }).boxed()
+        stream::try_unfold(self, |mut watcher| async move {
+            Ok(Some((watcher.next().await?, watcher)))
+        })
+        .boxed()
     }
 
     async fn next(&mut self) -> Result<Change> {
@@ -179,7 +214,11 @@ impl Watcher {
         tokio::pin!(ended);
         loop {
             while let Some(change) = self.pending.pop_front() {
-                if self.collection.as_ref().is_none_or(|wanted| *wanted == change.collection) {
+                if self
+                    .collection
+                    .as_ref()
+                    .is_none_or(|wanted| *wanted == change.collection)
+                {
                     return Ok(change);
                 }
             }
@@ -191,7 +230,8 @@ impl Watcher {
             let Some(event) = event else { continue };
             match (event.operation_type, event.full_document) {
                 (OperationType::Insert, Some(record)) if !record.contains_key("aborted") => {
-                    self.pending.extend(told(self.shared.identity, &record, &event.id, 0)?);
+                    self.pending
+                        .extend(told(self.shared.identity, &record, &event.id, 0)?);
                 }
                 (OperationType::Invalidate | OperationType::Drop | OperationType::Rename, _) => {
                     return Err(Error::new(
@@ -213,7 +253,10 @@ impl Shared {
             return Ok(self.client.clone());
         }
         let client = self.watchers.get_or_try_init(|| async {
-            let options = super::MongoOptions { pool: MOST_WATCHERS, ..self.options.clone() };
+            let options = super::MongoOptions {
+                pool: MOST_WATCHERS,
+                ..self.options.clone()
+            };
             connect::client(&options).await.map(|(client, _)| client)
         });
         client.await.cloned()

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdall_core::{
-    Action, Batch, CollectionName, Digest, Error, ErrorKind, NewBody, Operation, Put, Result, Retry, Staged, Value, Version,
-    Written,
-};
 use hashbrown::HashMap;
+use holdall_core::{
+    Action, Batch, CollectionName, Digest, Error, NewBody, Operation, Put, Result, Retry, Staged,
+    Value, Version, Written,
+};
 use mongodb::bson::{Document, doc};
 use tokio::time::Instant;
 
@@ -33,7 +33,11 @@ pub(super) struct Pause<'a> {
 impl<'a> Pause<'a> {
     pub(super) fn new(shared: &'a Shared) -> Self {
         let until = Instant::now() + shared.options.timeout;
-        Self { shared, until, next: Duration::from_millis(2) }
+        Self {
+            shared,
+            until,
+            next: Duration::from_millis(2),
+        }
     }
 
     /// Waits; fails if there is no time left.
@@ -123,11 +127,18 @@ impl Prepared {
         Ok(prepared)
     }
 
-    async fn body(&mut self, shared: &Arc<Shared>, operation: &Operation, put: &Put) -> Result<Ready> {
+    async fn body(
+        &mut self,
+        shared: &Arc<Shared>,
+        operation: &Operation,
+        put: &Put,
+    ) -> Result<Ready> {
         // A doc of many short values takes up to nine times its text.
         let doc = put.doc.as_bytes().len() * 9;
         let room = (14 * 1024 * 1024_usize).saturating_sub(doc);
-        let inline = usize::try_from(shared.options.inline).unwrap_or(0).min(room);
+        let inline = usize::try_from(shared.options.inline)
+            .unwrap_or(0)
+            .min(room);
         Ok(match &put.body {
             NewBody::None => Ready::None,
             NewBody::Bytes(bytes) if bytes.len() <= inline => Ready::Inline(bytes.clone()),
@@ -140,7 +151,10 @@ impl Prepared {
                 // One that is not there is refused when it is to be used.
                 let bytes = bodies::small(shared, staged).await?;
                 let same = bytes.filter(|bytes| Digest::of(bytes) == staged.digest);
-                same.map_or_else(|| Ready::File(staged.clone()), |bytes| Ready::Small(staged.clone(), bytes))
+                same.map_or_else(
+                    || Ready::File(staged.clone()),
+                    |bytes| Ready::Small(staged.clone(), bytes),
+                )
             }
             NewBody::Staged(staged) => Ready::File(staged.clone()),
         })
@@ -187,7 +201,14 @@ pub(super) async fn write(shared: &Arc<Shared>, batch: Batch, id: Version) -> Re
         match Prepared::new(shared, batch.clone(), id).await {
             Ok(prepared) => break prepared,
             Err(Failure::Again(error)) => pause.wait(error).await?,
-            Err(other) => return Err(other.into_error().with_retry_unless_unknown()),
+            Err(other) => {
+                let error = other.into_error();
+                // Nothing of the batch itself was written yet.
+                return Err(match error.retry() {
+                    Retry::Unknown => error.with_retry(Retry::Yes),
+                    Retry::No | Retry::Yes => error,
+                });
+            }
         }
     };
     let written = match shared.transactions {
@@ -202,74 +223,69 @@ pub(super) async fn write(shared: &Arc<Shared>, batch: Batch, id: Version) -> Re
     written
 }
 
-trait BeforeTheBatch {
-    fn with_retry_unless_unknown(self) -> Self;
-}
-
-impl BeforeTheBatch for Error {
-    /// What is unknown of what comes before a batch is no matter of the batch:
-    /// nothing of it was written.
-    fn with_retry_unless_unknown(self) -> Self {
-        match self.retry() {
-            Retry::Unknown => self.with_retry(Retry::Yes),
-            _ => self,
-        }
-    }
-}
-
-async fn attempts(shared: &Arc<Shared>, prepared: &Prepared, pause: &mut Pause<'_>) -> Result<Written> {
-    let id = prepared.id;
+async fn attempts(
+    shared: &Arc<Shared>,
+    prepared: &Prepared,
+    pause: &mut Pause<'_>,
+) -> Result<Written> {
     // Whether an earlier attempt may have been committed.
-    let mut doubt = None;
-    let unknown = |error: Error| error.with_retry(Retry::Unknown).for_batch(id);
+    let mut doubt = false;
     loop {
         let why = match transaction::attempt(shared, prepared, pause).await {
             Ok(written) => return Ok(written),
-            Err(Stop::Recorded) => match log::find(shared, id).await {
-                Ok(Recorded::Committed(commit)) if doubt.is_some() => {
-                    return Ok(log::written(&prepared.batch, id, &commit));
-                }
+            Err(Stop::Recorded) => match log::find(shared, prepared.id).await {
+                // Its record may be on its way to the majority.
                 Ok(Recorded::Nothing) => Error::unavailable("the batch is being resolved"),
-                Ok(recorded) => return Err(log::refusal(&recorded, id)),
-                Err(error) => return Err(doubt.map_or(error, unknown)),
+                Ok(_) | Err(_) => {
+                    let taken = log::refusal(&Recorded::Nothing, prepared.id);
+                    return settle(shared, prepared, doubt, taken).await;
+                }
             },
             Err(Stop::Taken(collection, layout)) => {
                 match owner(shared, prepared, &collection, &layout).await {
-                    Ok(Some(error)) => {
-                        return Err(match log::find(shared, id).await {
-                            Ok(Recorded::Nothing) | Err(_) => error,
-                            Ok(recorded) => log::refusal(&recorded, id),
-                        });
-                    }
                     // It is free again, or it was the key of an item that came in between.
                     Ok(None) => Error::conflict("another write took a value, and gave it back"),
-                    Err(error) => return Err(doubt.map_or(error, unknown)),
+                    Ok(Some(error)) | Err(error) => {
+                        return settle(shared, prepared, doubt, error).await;
+                    }
                 }
             }
             Err(Stop::Failure(Failure::Unknown(error))) => {
-                doubt = Some(Error::unavailable(error.to_string()));
+                doubt = true;
                 error
             }
             Err(Stop::Failure(Failure::Again(error))) => error,
             Err(Stop::Failure(other)) => {
-                let error = other.into_error();
-                // That the id was given up, or used, says more than what else is wrong.
-                if [ErrorKind::Conflict, ErrorKind::Expired].contains(&error.kind()) && doubt.is_none() {
-                    match log::find(shared, id).await? {
-                        Recorded::Nothing => {}
-                        recorded => return Err(log::refusal(&recorded, id)),
-                    }
-                }
-                return Err(match doubt {
-                    // A condition that does not hold may be one that this very batch broke.
-                    Some(_) => unknown(error),
-                    None => error,
-                });
+                return settle(shared, prepared, doubt, other.into_error()).await;
             }
         };
         if let Err(error) = pause.wait(why).await {
-            return Err(if doubt.is_some() { unknown(error) } else { error });
+            return match doubt {
+                true => settle(shared, prepared, doubt, error).await,
+                false => Err(error),
+            };
         }
+    }
+}
+
+/// The last word on a batch that was refused: what is recorded of its id says more than
+/// what else is wrong, and may be that an earlier attempt was committed.
+async fn settle(
+    shared: &Shared,
+    prepared: &Prepared,
+    doubt: bool,
+    error: Error,
+) -> Result<Written> {
+    let id = prepared.id;
+    match log::find(shared, id).await {
+        Ok(Recorded::Committed(commit)) if doubt => Ok(log::written(&prepared.batch, id, &commit)),
+        Ok(recorded @ (Recorded::Committed(_) | Recorded::Aborted)) => {
+            Err(log::refusal(&recorded, id))
+        }
+        Ok(Recorded::Nothing) | Err(_) if doubt => {
+            Err(error.with_retry(Retry::Unknown).for_batch(id))
+        }
+        Ok(Recorded::Nothing) | Err(_) => Err(error),
     }
 }
 
@@ -286,17 +302,32 @@ pub(super) async fn owner(
         .filter(|(_, operation)| !matches!(operation.action, Action::Check))
         .map(|(_, operation)| operation.key.as_str())
         .collect();
-    let items = shared.database.collection::<Document>(&names::table(collection));
-    for declared in layout.indexes.iter().filter(|declared| declared.index.unique) {
+    let items = shared
+        .database
+        .collection::<Document>(&names::table(collection));
+    for declared in layout
+        .indexes
+        .iter()
+        .filter(|declared| declared.index.unique)
+    {
         let field = format!("{OWN}.unique.{}", declared.id);
         for (at, operation) in prepared.of(collection) {
-            let doc = prepared.docs.get(at).filter(|_| matches!(operation.action, Action::Put(_)));
-            let Some(digest) = doc.and_then(|doc| unique_digest(declared, doc)) else { continue };
+            let doc = prepared
+                .docs
+                .get(at)
+                .filter(|_| matches!(operation.action, Action::Put(_)));
+            let Some(digest) = doc.and_then(|doc| unique_digest(declared, doc)) else {
+                continue;
+            };
             let find = items
-                .find_one(doc! { &field: generic(digest.as_bytes()), "_id": { "$nin": touched.clone() } })
+                .find_one(
+                    doc! { &field: generic(digest.as_bytes()), "_id": { "$nin": touched.clone() } },
+                )
                 .projection(doc! { "_id": 1 });
             if let Some(other) = shared.read(find).await? {
-                let other = other.get_str("_id").map_err(|_| value::foreign("its _id is no text"))?;
+                let other = other
+                    .get_str("_id")
+                    .map_err(|_| value::foreign("its _id is no text"))?;
                 let error = declared.index.taken(operation.key.as_str(), other);
                 return Ok(Some(error.at(collection, Some(&operation.key))));
             }
@@ -306,14 +337,29 @@ pub(super) async fn owner(
 }
 
 /// Refuses a batch whose own puts share values of a unique index.
-pub(super) fn check_own(prepared: &Prepared, collection: &CollectionName, layout: &Layout) -> Result<()> {
-    for declared in layout.indexes.iter().filter(|declared| declared.index.unique) {
+pub(super) fn check_own(
+    prepared: &Prepared,
+    collection: &CollectionName,
+    layout: &Layout,
+) -> Result<()> {
+    for declared in layout
+        .indexes
+        .iter()
+        .filter(|declared| declared.index.unique)
+    {
         let mut seen: HashMap<[u8; 32], &Operation> = HashMap::new();
         for (at, operation) in prepared.of(collection) {
-            let doc = prepared.docs.get(at).filter(|_| matches!(operation.action, Action::Put(_)));
-            let Some(digest) = doc.and_then(|doc| unique_digest(declared, doc)) else { continue };
+            let doc = prepared
+                .docs
+                .get(at)
+                .filter(|_| matches!(operation.action, Action::Put(_)));
+            let Some(digest) = doc.and_then(|doc| unique_digest(declared, doc)) else {
+                continue;
+            };
             if let Some(other) = seen.insert(*digest.as_bytes(), operation) {
-                let error = declared.index.taken(operation.key.as_str(), other.key.as_str());
+                let error = declared
+                    .index
+                    .taken(operation.key.as_str(), other.key.as_str());
                 return Err(error.at(collection, Some(&operation.key)));
             }
         }
