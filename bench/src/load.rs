@@ -16,6 +16,7 @@ const SECONDS: u32 = 4;
 /// What a round of load found.
 pub(crate) struct Load {
     pub(crate) work: Work,
+    pub(crate) requests: f64,
     /// Milliseconds within which 99 of 100 were answered.
     pub(crate) p99: f64,
 }
@@ -47,6 +48,8 @@ impl Load {
         if !output.status.success() || refused {
             return Err(format!("wrk found trouble: {text}").into());
         }
+        let requests = text.lines().find(|line| line.contains(" requests in "));
+        let requests = requests.and_then(|line| line.split_whitespace().next());
         let word = |start: &str| {
             let line = text
                 .lines()
@@ -56,6 +59,7 @@ impl Load {
         };
         Ok(Self {
             work: work_of(word("Requests/sec:")?.parse()?),
+            requests: requests.ok_or("wrk tells no number of requests")?.parse()?,
             p99: milliseconds(&word("99%")?)?,
         })
     }

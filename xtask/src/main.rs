@@ -9,6 +9,7 @@
 )]
 
 mod api_fuzz;
+mod backends_table;
 mod docs;
 mod fuzz;
 mod lint;
@@ -71,6 +72,12 @@ const TASKS: &[Task] = &[
         arguments: "[SECONDS] [SEED]",
         what: "asks a server what its OpenAPI document says, and much that it does not",
         run: api_fuzz::run,
+    },
+    Task {
+        name: "backends-table",
+        arguments: "",
+        what: "runs the conformance suite on every backend, and writes docs/backends.md",
+        run: backends_table::run,
     },
     Task {
         name: "msrv",

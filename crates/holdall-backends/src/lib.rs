@@ -8,9 +8,21 @@ mod gate;
 pub mod http;
 #[cfg(feature = "mongodb")]
 pub mod mongodb;
-#[cfg(any(feature = "http", feature = "mongodb", feature = "sqlite"))]
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;
+#[cfg(any(
+    feature = "http",
+    feature = "mongodb",
+    feature = "postgres",
+    feature = "redis",
+    feature = "sqlite"
+))]
 mod setting;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "postgres", feature = "redis"))]
 mod tls;

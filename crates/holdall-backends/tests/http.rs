@@ -11,7 +11,7 @@ use holdall_backends::sqlite::{SqliteBackend, SqliteOptions};
 fn main() -> ExitCode {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_owned();
-    serving::conformance(move |env| {
+    serving::conformance("SQLite", move |env| {
         let path = path.join(format!("{}.db", env.version()));
         let options = SqliteOptions {
             env,

@@ -53,7 +53,7 @@ fn places() -> impl Iterator<Item = usize> {
     [0, 1, 5, 17].into_iter().chain((40..700).step_by(30))
 }
 
-fn faults() -> impl Iterator<Item = Fault> {
+fn cuts() -> impl Iterator<Item = Fault> {
     places()
         .map(Fault::CutRequest)
         .chain(places().map(Fault::CutAnswer))
@@ -62,7 +62,7 @@ fn faults() -> impl Iterator<Item = Fault> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_is_there_once_wherever_its_connection_breaks() {
     let (store, proxy, client) = all().await;
-    for (n, fault) in faults().enumerate() {
+    for (n, fault) in cuts().enumerate() {
         let name = key(&format!("k{n}"));
         let put = Put::bytes("body").with_doc(Doc::from_value(&json!({"n": n})).unwrap());
         proxy.arm([fault.clone()]);
@@ -83,7 +83,7 @@ async fn a_batch_with_an_id_is_there_or_certainly_not() {
     let (store, proxy, client) = all().await;
     let env = Env::system();
     let (mut there, mut not) = (0, 0);
-    for (n, fault) in faults().enumerate() {
+    for (n, fault) in cuts().enumerate() {
         let (a, b, id) = (key(&format!("a{n}")), key(&format!("b{n}")), env.version());
         let batch = Batch::with_id(id)
             .put(&items(), &a, Condition::Absent, Put::bytes("small"))
@@ -218,7 +218,7 @@ async fn reads_are_whole_or_errors_wherever_their_connection_breaks() {
         assert_eq!(client.collections().await?, [items()]);
         Ok(())
     };
-    for fault in faults().chain([Fault::CutAnswer(2000), Fault::CutAnswer(5000)]) {
+    for fault in cuts().chain([Fault::CutAnswer(2000), Fault::CutAnswer(5000)]) {
         for times in [1, 2] {
             macro_rules! tried {
                 ($read:ident) => {
@@ -246,6 +246,28 @@ async fn reads_are_whole_or_errors_wherever_their_connection_breaks() {
         }
     }
     assert!(proxy.broken() > 200, "only {} broke", proxy.broken());
+}
+
+/// Once, a refusal that was cut off behind its headers was told as `Invalid`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_told_as_what_it_is_wherever_its_connection_breaks() {
+    let (store, proxy, client) = all().await;
+    let a = key("a");
+    let there = store.put(&items(), &a, ANY, Put::bytes("there")).await;
+    let there = there.unwrap();
+    let other = GetOptions::default().if_version(Env::system().version());
+    for fault in cuts() {
+        proxy.arm([fault.clone()]);
+        let put = Put::bytes("other");
+        let written = client.put(&items(), &a, Condition::Absent, put).await;
+        let error = written.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{fault:?}: {error}");
+        proxy.arm([fault.clone()]);
+        let error = client.get(&items(), &a, other).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{fault:?}: {error}");
+    }
+    assert!(proxy.broken() > 40, "only {} broke", proxy.broken());
+    assert_eq!(store.head(&items(), &a).await.unwrap(), Some(there));
 }
 
 /// Waits until something holds; what never does fails.
@@ -495,4 +517,134 @@ async fn closing_lets_connections_go_and_ends_what_would_last() {
     }
     drop((changes, body));
     until(|| proxy.open() == 0).await;
+}
+
+/// What many clients do while a seeded plan breaks their connections.
+mod many {
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+    use holdall_backends::http::{HttpBackend, HttpOptions};
+    use holdall_core::{
+        Backend, Batch, ByteStream, Capabilities, CollectionName, DynBackend, Env, GetOptions,
+        Index, Item, ItemStream, Key, MemoryBackend, Result, Retry, Scan, Staged, Written,
+    };
+    use holdall_testing::faults::{self, Options, Subject};
+
+    use super::serving;
+
+    async fn open(url: String) -> Result<DynBackend> {
+        let options = HttpOptions {
+            timeout: Duration::from_secs(1),
+            ..HttpOptions::new(url)
+        };
+        Ok(HttpBackend::open(options).await?.into())
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_acknowledged_is_there_whatever_breaks() {
+        use holdall_backends::sqlite::{SqliteBackend, SqliteOptions};
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions::new(folder.path().join("store.db"));
+        let store = DynBackend::from(SqliteBackend::open(options).await.unwrap());
+        let (url, _) = serving::serve(store.clone(), Env::system()).await;
+        faults::check(Subject::new(url, open).beside(store)).await;
+    }
+
+    /// A client that does not take losses well.
+    #[derive(Debug)]
+    struct Wrong {
+        client: DynBackend,
+        how: How,
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum How {
+        /// What was lost, it tells as done.
+        Lies,
+        /// It writes what was lost again, under another id.
+        Repeats,
+        /// It waits for ever for what was lost.
+        Hangs,
+    }
+
+    #[async_trait]
+    impl Backend for Wrong {
+        fn capabilities(&self) -> Capabilities {
+            self.client.capabilities()
+        }
+
+        async fn get(
+            &self,
+            collection: &CollectionName,
+            key: &Key,
+            options: GetOptions,
+        ) -> Result<Option<Item>> {
+            self.client.get(collection, key, options).await
+        }
+
+        async fn stage(&self, collection: &CollectionName, body: ByteStream) -> Result<Staged> {
+            self.client.stage(collection, body).await
+        }
+
+        async fn write(&self, batch: Batch) -> Result<Written> {
+            let id = batch.id().unwrap();
+            match (self.client.write(batch.clone()).await, self.how) {
+                (Err(error), How::Lies) if error.retry() != Retry::No => Ok(Written {
+                    id,
+                    entries: Vec::new(),
+                }),
+                (Err(error), How::Repeats) if error.retry() != Retry::No => {
+                    let mut again = Batch::new();
+                    for operation in batch.operations() {
+                        again.push(operation.clone());
+                    }
+                    self.client.write(again).await?;
+                    Err(error)
+                }
+                (Err(error), How::Hangs) if error.retry() != Retry::No => {
+                    std::future::pending().await
+                }
+                (answer, _) => answer,
+            }
+        }
+
+        fn scan(&self, collection: &CollectionName, scan: Scan) -> ItemStream {
+            self.client.scan(collection, scan)
+        }
+
+        async fn define(&self, collection: &CollectionName, indexes: &[Index]) -> Result<()> {
+            self.client.define(collection, indexes).await
+        }
+
+        async fn collections(&self) -> Result<Vec<CollectionName>> {
+            self.client.collections().await
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn clients_that_lie_repeat_or_hang_are_found_out() {
+        for (how, wanted) in [
+            (How::Lies, "should be one of"),
+            (How::Repeats, ""),
+            (How::Hangs, "a write hangs"),
+        ] {
+            let store = DynBackend::from(MemoryBackend::new());
+            let (url, _) = serving::serve(store.clone(), Env::system()).await;
+            let opener = move |url| async move {
+                let client = open(url).await?;
+                Ok(std::sync::Arc::new(Wrong { client, how }) as DynBackend)
+            };
+            let options = Options {
+                runs: 20,
+                patience: Duration::from_secs(5),
+                ..Options::from_environment().unwrap()
+            };
+            let result = faults::run(Subject::new(url, opener).beside(store), options).await;
+            let why = result.expect_err("nobody noticed");
+            assert!(why.contains(wanted), "{how:?}: {why}");
+            assert!(why.contains("HOLDALL_FAULT_SEED="), "{why}");
+        }
+    }
 }

@@ -7,5 +7,7 @@ use std::process::ExitCode;
 use holdall_core::MemoryBackend;
 
 fn main() -> ExitCode {
-    serving::conformance(|env| async { Ok(MemoryBackend::with_env(env).into()) })
+    serving::conformance("memory", |env| async {
+        Ok(MemoryBackend::with_env(env).into())
+    })
 }

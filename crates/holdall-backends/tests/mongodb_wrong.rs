@@ -122,7 +122,7 @@ async fn who_is_not_known_or_may_not_write_is_denied() {
         doc! { "createUser": "reader", "pwd": "r", "roles": [{ "role": "read", "db": "holdall" }] };
     admin.database("admin").run_command(reader).await.unwrap();
     let store = MongoBackend::open(MongoOptions {
-        user: Some("root".into()),
+        username: Some("root".into()),
         password: Some("secret".into()),
         ..quick(&server.url())
     });
@@ -312,7 +312,7 @@ async fn a_pool_that_is_used_up_says_so() {
     };
     let base = database();
     let own = MongoOptions {
-        pool: 1,
+        connections: 1,
         timeout: Duration::from_millis(300),
         ..options(&server, &base)
     };
@@ -335,7 +335,7 @@ async fn a_pool_that_is_used_up_says_so() {
                     (ErrorKind::Unavailable, Retry::Yes),
                     "{error}"
                 );
-                assert!(error.to_string().contains("raise `pool`"), "{error}");
+                assert!(error.to_string().contains("raise `connections`"), "{error}");
                 refused += 1;
             }
         }

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     let target = Target::new(file.to_str().unwrap(), |path| async move {
         Ok(SqliteBackend::open(SqliteOptions::new(path)).await?.into())
     })
+    .stands_on(format!("SQLite {}", rusqlite::version()))
     .reopens()
     .with_env(move |env| {
         let path = fresh.join(format!("{}.db", env.version()));

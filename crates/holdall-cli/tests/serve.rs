@@ -336,6 +336,10 @@ fn what_keeps_a_server_from_starting_is_said_in_a_sentence() {
             "[server.limits]\nmax_body = \"much\"",
             "server.limits.max_body (line 2",
         ),
+        (
+            "[server.limits]\nmax_buffered = \"1MiB\"",
+            "max_buffered is 1MiB, and max_batch is 16MiB",
+        ),
         ("[server]\nlisten = [\"a\"]", "server.listen (line 2"),
     ] {
         folder.write("holdall.toml", text);

@@ -30,9 +30,12 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// The cursor of a query behind the item with this key, which is sorted by
+    /// these values, encoded as [`Query::sort_values`] does.
+    ///
     /// # Errors
     /// `TooLarge` if the values are so long that the text could not be read.
-    pub(crate) fn new(query: &Query, values: Vec<Vec<u8>>, key: Key) -> Result<Self> {
+    pub fn new(query: &Query, values: Vec<Vec<u8>>, key: Key) -> Result<Self> {
         let cursor = Self {
             query: fingerprint(query),
             values,

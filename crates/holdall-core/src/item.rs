@@ -41,7 +41,8 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+        let mut text = [0; 64];
+        f.write_str(data_encoding::HEXLOWER.encode_mut_str(&self.0, &mut text))
     }
 }
 

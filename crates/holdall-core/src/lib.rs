@@ -34,7 +34,7 @@ mod cursor;
 mod doc;
 mod doc_path;
 mod error;
-mod evaluate;
+pub mod evaluate;
 mod ext;
 mod filter;
 mod filter_json;
@@ -66,10 +66,7 @@ pub use clock::{Clock, Env, ManualClock, SystemClock, Timestamp};
 pub use cursor::Cursor;
 pub use doc::{Doc, MAX_DEPTH, MAX_DOC};
 pub use error::{Error, ErrorKind, Result, Retry};
-pub use evaluate::{
-    ItemStream, MAX_GROUPS, MAX_SORT_BYTES, count as evaluate_count, count_by as evaluate_count_by,
-    evaluate, too_many_groups,
-};
+pub use evaluate::{ItemStream, MAX_GROUPS, MAX_SORT_BYTES, too_many_groups};
 pub use ext::{BackendExt, Page};
 pub use filter::{Filter, MAX_FILTER_DEPTH, MAX_FILTER_TESTS, Match, Node, Subject, Test};
 pub use index::{Holds, Index, MAX_INDEX_PATHS};

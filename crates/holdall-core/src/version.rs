@@ -83,7 +83,8 @@ pub const BATCH_ID_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&uuid::Uuid::from_bytes(self.0).hyphenated(), f)
+        let id = uuid::Uuid::from_bytes(self.0).hyphenated();
+        f.write_str(id.encode_lower(&mut [0; uuid::fmt::Hyphenated::LENGTH]))
     }
 }
 

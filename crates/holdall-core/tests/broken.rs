@@ -498,3 +498,35 @@ async fn speed_is_told_when_it_is_asked_for() {
     assert!(report.speed.iter().all(|speed| speed.per_second() > 0.0));
     assert!(report.to_string().contains("a second"));
 }
+
+#[tokio::test]
+async fn a_report_for_programs_names_all_that_was_found() {
+    let folder = std::env::temp_dir().join(format!("holdall-report-{}", std::process::id()));
+    let path = folder.to_str().unwrap().to_owned();
+    let target = Target::new("memory:", |_| async { Ok(MemoryBackend::new().into()) });
+    let options = Options {
+        filter: Some("life/".into()),
+        ..Options::from_settings(|name| (name == "HOLDALL_REPORT").then(|| path.clone())).unwrap()
+    };
+    let report = run(target.stands_on("nothing\tmuch"), options)
+        .await
+        .unwrap();
+    let lines = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(lines, report.lines());
+    let lines: Vec<_> = lines.lines().collect();
+    assert_eq!(lines[0], "on\tnothing much");
+    assert!(lines.contains(&"can\tbatch.scope\tStore"), "{lines:?}");
+    let starts = |start: &str| lines.iter().filter(|line| line.starts_with(start)).count();
+    assert_eq!(starts("can\t"), 12);
+    assert_eq!(starts("case\tlife/"), report.results.len());
+    assert_eq!(starts("speed\t"), 4);
+    let reopened = lines
+        .iter()
+        .find(|line| line.starts_with("case\tlife/reopened\t"));
+    let reopened: Vec<_> = reopened.unwrap().split('\t').collect();
+    assert_eq!(
+        reopened[3..],
+        ["not claimed", "the store is gone when it is closed"]
+    );
+}

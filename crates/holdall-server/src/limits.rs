@@ -192,6 +192,29 @@ impl Limits {
         Ok(())
     }
 
+    /// Refuses limits of which one leaves no room for another.
+    ///
+    /// # Errors
+    /// `Invalid`, naming both.
+    pub fn check(&self) -> Result<()> {
+        let room = self.max_buffered;
+        for (name, needs) in [
+            ("max_batch", self.max_batch),
+            ("max_page_bytes", self.max_page_bytes),
+            ("max_doc", self.max_doc),
+        ] {
+            if needs > room {
+                return Err(Error::invalid(format!(
+                    "the limit max_buffered is {}, and {name} is {}, which would never fit into it; \
+                     raise the one or lower the other",
+                    show_bytes(room),
+                    show_bytes(needs)
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Each name with the value in force, as [`set`](Self::set) takes it.
     pub fn values(&self) -> impl Iterator<Item = (&'static str, String)> + use<> {
         let mut limits = *self;
@@ -377,6 +400,25 @@ mod tests {
             error.contains("\"max_heads\"") && error.contains("max_head, max_headers"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn what_would_never_fit_into_the_buffers_is_refused() {
+        Limits::default().check().unwrap();
+        for name in ["max_batch", "max_page_bytes", "max_doc"] {
+            let mut limits = Limits {
+                max_buffered: 16 * MIB,
+                ..Limits::default()
+            };
+            limits.set(name, "16MiB").unwrap();
+            limits.check().unwrap();
+            limits.max_buffered -= 1;
+            let error = limits.check().unwrap_err().to_string();
+            assert!(
+                error.contains("max_buffered is 16777215") && error.contains("is 16MiB"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

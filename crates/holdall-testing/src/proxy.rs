@@ -3,27 +3,36 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    missing_docs,
     reason = "it is a part of tests, and fails by panicking"
 )]
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
+use holdall_core::{Env, SystemClock};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-/// What happens to the connection that brings the next request.
+/// What happens to the connection that brings the next request: the first bytes
+/// from the client, or the first behind an answer.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// So many bytes of the request go on, then it ends.
+    /// So many bytes of the request go on, then the connection ends.
     CutRequest(usize),
     /// The request goes on, and so many bytes of the answer come back.
     CutAnswer(usize),
+    /// The same, and the connection does not end but breaks: both sides are told
+    /// so by RST.
+    ResetAnswer(usize),
+    /// The request goes on and so many bytes of the answer come back, and then
+    /// nothing, in neither direction, while the connection stays open.
+    Blackhole(usize),
+    /// The answer comes so much later.
+    Delay(Duration),
     /// The request goes on when the permit is given, and then tells that the
     /// server answered; nothing comes back.
     Hold(Arc<Held>),
@@ -32,12 +41,17 @@ pub enum Fault {
 /// A request that is held up.
 #[derive(Debug)]
 pub struct Held {
+    /// A permit for the test, when the request has come.
     pub arrived: Semaphore,
+    /// A permit for the proxy, when the request is to go on.
     pub go: Semaphore,
+    /// A permit for the test, when the server has answered.
     pub answered: Semaphore,
 }
 
 impl Held {
+    /// Without permits.
+    #[allow(clippy::new_ret_no_self, reason = "it is shared with the proxy")]
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             arrived: Semaphore::new(0),
@@ -47,16 +61,55 @@ impl Held {
     }
 }
 
+/// Faults from a seed.
+#[derive(Clone)]
+pub struct Plan {
+    env: Env,
+    one_in: u64,
+}
+
+impl Plan {
+    /// One of so many requests meets a fault.
+    pub fn seeded(seed: u64, one_in: u64) -> Self {
+        Self {
+            env: Env::seeded(SystemClock, seed),
+            one_in,
+        }
+    }
+
+    /// What the next request meets.
+    pub fn next(&self) -> Option<Fault> {
+        if self.env.below(self.one_in) != 0 {
+            return None;
+        }
+        // Most requests and answers have some hundred bytes.
+        let bytes = || {
+            let most = [1, 16, 100, 1000, 20_000];
+            let most = most[self.env.below(most.len() as u64) as usize];
+            self.env.below(most) as usize
+        };
+        Some(match self.env.below(10) {
+            0..=2 => Fault::CutRequest(bytes()),
+            3 | 4 => Fault::CutAnswer(bytes()),
+            5..=7 => Fault::ResetAnswer(bytes()),
+            8 => Fault::Blackhole(bytes()),
+            _ => Fault::Delay(Duration::from_millis(self.env.below(50))),
+        })
+    }
+}
+
 /// Stands between clients and a server.
 #[derive(Clone)]
 pub struct Proxy {
+    /// The URL of the server, but for the proxy's own address.
     pub url: String,
     state: Arc<State>,
 }
 
 struct State {
-    server: SocketAddr,
+    server: String,
     faults: Mutex<VecDeque<Fault>>,
+    plan: Mutex<Option<Plan>>,
     refuses: AtomicBool,
     open: AtomicUsize,
     most_open: AtomicUsize,
@@ -64,13 +117,27 @@ struct State {
 }
 
 impl Proxy {
-    pub async fn before(server: &str) -> Self {
+    /// Before the server of a URL, whatever protocol it speaks. It runs until the
+    /// runtime ends.
+    ///
+    /// # Panics
+    /// If the URL has no host and port.
+    pub async fn before(url: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let own = listener.local_addr().unwrap().to_string();
+        let (start, rest) = url.split_once("://").unwrap();
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let (user, server) = match authority.rsplit_once('@') {
+            Some((user, server)) => (format!("{user}@"), server),
+            None => (String::new(), authority),
+        };
         let proxy = Self {
-            url: format!("http://{}", listener.local_addr().unwrap()),
+            url: format!("{start}://{user}{own}{path}"),
             state: Arc::new(State {
-                server: server.strip_prefix("http://").unwrap().parse().unwrap(),
+                server: server.to_owned(),
                 faults: Mutex::default(),
+                plan: Mutex::default(),
                 refuses: AtomicBool::new(false),
                 open: AtomicUsize::new(0),
                 most_open: AtomicUsize::new(0),
@@ -90,6 +157,11 @@ impl Proxy {
     /// The next requests meet these, one after the other.
     pub fn arm(&self, faults: impl IntoIterator<Item = Fault>) {
         *self.state.faults.lock() = faults.into_iter().collect();
+    }
+
+    /// Requests that meet no armed fault meet those of a plan; `None` ends it.
+    pub fn follow(&self, plan: Option<Plan>) {
+        *self.state.plan.lock() = plan;
     }
 
     /// Faults that no request has met.
@@ -112,9 +184,20 @@ impl Proxy {
         self.state.open.load(Ordering::SeqCst)
     }
 
-    /// Connections that a fault has ended.
+    /// Connections that a fault has ended, or has cut off.
     pub fn broken(&self) -> usize {
         self.state.broken.load(Ordering::SeqCst)
+    }
+}
+
+impl State {
+    fn next(&self) -> Option<Fault> {
+        let armed = self.faults.lock().pop_front();
+        armed.or_else(|| self.plan.lock().as_ref().and_then(Plan::next))
+    }
+
+    fn breaks(&self) {
+        self.broken.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -129,8 +212,9 @@ async fn pass(state: Arc<State>, client: TcpStream) {
 }
 
 async fn pass_on(state: &State, mut client: TcpStream) -> std::io::Result<()> {
-    let mut server = TcpStream::connect(state.server).await?;
+    let mut server = TcpStream::connect(&state.server).await?;
     client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
     let (mut from_client, mut from_server) = (vec![0; 65_536], vec![0; 65_536]);
     let mut fault: Option<Fault> = None;
     // A request that met its fault too late for it takes it along.
@@ -146,7 +230,7 @@ async fn pass_on(state: &State, mut client: TcpStream) -> std::io::Result<()> {
                     fault = None;
                 }
                 if fault.is_none() {
-                    fault = state.faults.lock().pop_front();
+                    fault = state.next();
                 }
                 match &mut fault {
                     Some(Fault::CutRequest(left)) => {
@@ -154,7 +238,7 @@ async fn pass_on(state: &State, mut client: TcpStream) -> std::io::Result<()> {
                         *left -= count;
                         server.write_all(&from_client[..count]).await?;
                         if *left == 0 {
-                            state.broken.fetch_add(1, Ordering::SeqCst);
+                            state.breaks();
                             return Ok(());
                         }
                     }
@@ -176,17 +260,37 @@ async fn pass_on(state: &State, mut client: TcpStream) -> std::io::Result<()> {
                     return Ok(());
                 }
                 answering = true;
-                if let Some(Fault::CutAnswer(left)) = &mut fault {
-                    count = count.min(*left);
-                    *left -= count;
-                    client.write_all(&from_server[..count]).await?;
-                    if *left == 0 {
-                        state.broken.fetch_add(1, Ordering::SeqCst);
-                        return Ok(());
+                let left = match &mut fault {
+                    Some(
+                        Fault::CutAnswer(left) | Fault::ResetAnswer(left) | Fault::Blackhole(left),
+                    ) => {
+                        count = count.min(*left);
+                        *left -= count;
+                        *left
                     }
-                } else {
-                    client.write_all(&from_server[..count]).await?;
+                    Some(Fault::Delay(time)) => {
+                        tokio::time::sleep(std::mem::take(time)).await;
+                        usize::MAX
+                    }
+                    _ => usize::MAX,
+                };
+                client.write_all(&from_server[..count]).await?;
+                if left > 0 {
+                    continue;
                 }
+                state.breaks();
+                match fault {
+                    Some(Fault::ResetAnswer(_)) => {
+                        client.set_zero_linger()?;
+                        server.set_zero_linger()?;
+                    }
+                    Some(Fault::Blackhole(_)) => {
+                        // Until the client gives up; the server learns nothing.
+                        while client.read(&mut from_client).await? > 0 {}
+                    }
+                    _ => {}
+                }
+                return Ok(());
             }
         }
     }

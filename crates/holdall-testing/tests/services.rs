@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     reason = "tests fail by panicking"
 )]
 
@@ -76,25 +77,74 @@ fn two_private_servers_know_nothing_of_each_other() {
     assert_eq!(redis(&b, "PING"), "+PONG\r\n");
 }
 
-#[test]
-fn a_postgres_shows_the_certificate_that_it_was_given() {
+/// Starts a server with each certificate, and asks OpenSSL what it thinks of it.
+fn shows_its_certificate(name: &str, starttls: &[&str]) {
     let ca = services::Authority::get().unwrap().certificate_file();
     for (certificate, wanted) in [
-        (Certificate::Good, "1"),
-        (Certificate::WrongHost, "does not match host name"),
-        (Certificate::Expired, "certificate verify failed"),
+        (Certificate::Good, "Verification: OK"),
+        (Certificate::WrongHost, "hostname mismatch"),
+        (Certificate::Expired, "certificate has expired"),
     ] {
-        let started = services::private_with("postgres", |new| new.certificate(certificate));
+        let started = services::private_with(name, |new| new.certificate(certificate));
         let Some(server) = started else {
             return;
         };
-        let url = format!(
-            "{}?sslmode=verify-full&sslrootcert={}",
-            server.url().replace("127.0.0.1", "localhost"),
-            ca.display()
-        );
-        let said = psql(&url, "select 1");
-        assert!(said.contains(wanted), "{certificate:?}: {said}");
+        // The last URL is that of TLS, where it has a port of its own.
+        let (_, url) = server.urls().pop().unwrap();
+        let at = url.find("127.0.0.1:").unwrap();
+        let end = url[at..].find('/').map_or(url.len(), |end| at + end);
+        let output = Command::new("openssl")
+            .args(["s_client", "-connect", &url[at..end], "-CAfile"])
+            .arg(&ca)
+            .args(["-verify_hostname", "localhost", "-verify_return_error"])
+            .args(starttls)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(wanted), "{name}, {certificate:?}: {said}");
+    }
+}
+
+#[test]
+fn postgres_shows_the_certificate_that_it_was_given() {
+    shows_its_certificate("postgres", &["-starttls", "postgres"]);
+}
+
+#[test]
+fn pgbouncer_shows_the_certificate_that_it_was_given() {
+    // It is healthy when what it stands on is.
+    if services::need("postgres").is_some() {
+        shows_its_certificate("pgbouncer", &["-starttls", "postgres"]);
+    }
+}
+
+#[test]
+fn mariadb_shows_the_certificate_that_it_was_given() {
+    shows_its_certificate("mysql", &["-starttls", "mysql"]);
+}
+
+#[test]
+fn redis_shows_the_certificate_that_it_was_given() {
+    shows_its_certificate("redis", &[]);
+}
+
+#[test]
+fn secantus_shows_the_certificate_that_it_was_given() {
+    shows_its_certificate("mongodb", &[]);
+}
+
+#[test]
+fn servers_built_from_crates_start_again_when_they_were_killed() {
+    for name in ["mongodb", "dynamodb"] {
+        let Some(server) = services::private(name) else {
+            continue;
+        };
+        server.kill().unwrap();
+        assert!(server.health().is_err());
+        server.start().unwrap();
+        server.health().unwrap();
     }
 }
 
@@ -163,6 +213,12 @@ fn a_setting_of_a_test_reaches_its_server() {
         return;
     };
     assert_eq!(psql(&server.url(), "show max_connections"), "17");
+    let version = psql(&server.url(), "show server_version");
+    let version = version.split(' ').next().unwrap();
+    assert_eq!(
+        services::version("postgres"),
+        format!("PostgreSQL {version}")
+    );
     // A password is asked of all but the tests' user.
     assert_eq!(psql(&server.url(), "create role r login password 'p'"), "");
     let wrong = server.url().replace("postgres@", "r:wrong@");

@@ -1,5 +1,7 @@
 //! Entries, as JSON and as headers.
 
+use std::fmt::{Display, Write as _};
+
 use holdall_core::{Digest, Entry, Error, Result, Timestamp, Version};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::{Deserialize, Serialize};
@@ -67,7 +69,10 @@ pub(crate) fn read_digest(text: &str) -> Result<Digest> {
 
 /// A version as an entity tag: in quotes.
 pub fn etag(version: Version) -> HeaderValue {
-    header_value(&format!("\"{version}\""))
+    shown(
+        &mut String::with_capacity(TEXT),
+        format_args!("\"{version}\""),
+    )
 }
 
 /// The version in an entity tag.
@@ -89,23 +94,24 @@ pub fn read_etag(text: &str) -> Result<Version> {
 /// Writes an entry into headers.
 pub fn write_entry(entry: &Entry, headers: &mut HeaderMap) {
     headers.reserve(16);
-    let modified = entry.modified.to_string();
+    // One text for all: every read does this.
+    let mut text = String::with_capacity(TEXT);
     headers.insert(header::ETAG, etag(entry.version));
+    let modified = shown(&mut text, entry.modified);
     headers.insert(
         header::LAST_MODIFIED,
-        header_value(&http_date(entry.modified, &modified)),
+        header_value(&http_date(entry.modified, &text)),
     );
-    let modified = header_value(&modified);
     let created = if entry.created == entry.modified {
         modified.clone()
     } else {
-        header_value(&entry.created.to_string())
+        shown(&mut text, entry.created)
     };
     headers.insert(CREATED, created);
     headers.insert(MODIFIED, modified);
     if let Some(digest) = entry.digest {
         headers.insert(SIZE, HeaderValue::from(entry.size));
-        headers.insert(DIGEST, header_value(&digest.to_string()));
+        headers.insert(DIGEST, shown(&mut text, digest));
     }
 }
 
@@ -150,14 +156,30 @@ fn http_date(time: Timestamp, text: &str) -> String {
     let month = part(5..7).parse::<usize>().unwrap_or(1).saturating_sub(1);
     let days = time.as_micros().div_euclid(24 * 60 * 60 * 1_000_000);
     let day = usize::try_from(days.rem_euclid(7)).unwrap_or(0);
-    format!(
-        "{}, {} {} {} {} GMT",
+    [
         DAYS.get(day).unwrap_or(&"Thu"),
+        ", ",
         part(8..10),
+        " ",
         MONTHS.get(month).unwrap_or(&"Jan"),
+        " ",
         part(0..4),
-        part(11..19)
-    )
+        " ",
+        part(11..19),
+        " GMT",
+    ]
+    .concat()
+}
+
+/// The longest text of an entry, its digest.
+const TEXT: usize = 64;
+
+/// What is shown as a header value; the text of it stays in `text`.
+fn shown(text: &mut String, what: impl Display) -> HeaderValue {
+    text.clear();
+    // Nothing that is written into a string fails.
+    let _never = write!(text, "{what}");
+    header_value(text)
 }
 
 /// Text of digits, letters and punctuation is always a header value.

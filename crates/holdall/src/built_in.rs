@@ -18,6 +18,14 @@ pub(crate) fn schemes() -> Vec<(&'static str, Factory)> {
         ("mongodb", factory(mongodb)),
         #[cfg(feature = "mongodb")]
         ("mongodb+srv", factory(mongodb)),
+        #[cfg(feature = "postgres")]
+        ("postgres", factory(postgres)),
+        #[cfg(feature = "postgres")]
+        ("postgresql", factory(postgres)),
+        #[cfg(feature = "redis")]
+        ("redis", factory(redis)),
+        #[cfg(feature = "redis")]
+        ("rediss", factory(redis)),
         #[cfg(feature = "sqlite")]
         ("sqlite", factory(sqlite)),
     ]
@@ -33,6 +41,14 @@ pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
     ("mongodb", "mongodb"),
     #[cfg(not(feature = "mongodb"))]
     ("mongodb+srv", "mongodb"),
+    #[cfg(not(feature = "postgres"))]
+    ("postgres", "postgres"),
+    #[cfg(not(feature = "postgres"))]
+    ("postgresql", "postgres"),
+    #[cfg(not(feature = "redis"))]
+    ("redis", "redis"),
+    #[cfg(not(feature = "redis"))]
+    ("rediss", "redis"),
     #[cfg(not(feature = "sqlite"))]
     ("sqlite", "sqlite"),
 ];
@@ -108,6 +124,44 @@ async fn http(settings: Settings, env: Env) -> Result<DynBackend> {
         options.set(name, value)?;
     }
     Ok(HttpBackend::open(options).await?.into())
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres(settings: Settings, env: Env) -> Result<DynBackend> {
+    use holdall_backends::postgres::{PostgresBackend, PostgresOptions};
+
+    if !settings.location().starts_with("//") {
+        return Err(invalid(
+            &settings,
+            "two slashes, the user and the host follow the colon: write postgres://USER@HOST/DATABASE",
+        ));
+    }
+    let mut options = PostgresOptions::new(format!("postgres:{}", settings.location()));
+    options.server.env = env;
+    options.server.create = !settings.is_existing();
+    for (name, value) in settings.options() {
+        options.set(name, value)?;
+    }
+    Ok(PostgresBackend::open(options).await?.into())
+}
+
+#[cfg(feature = "redis")]
+async fn redis(settings: Settings, env: Env) -> Result<DynBackend> {
+    use holdall_backends::redis::{RedisBackend, RedisOptions};
+
+    if !settings.location().starts_with("//") {
+        return Err(invalid(
+            &settings,
+            "two slashes and the host follow the colon: write redis://HOST:PORT or rediss://HOST:PORT",
+        ));
+    }
+    let mut options = RedisOptions::new(format!("{}:{}", settings.scheme(), settings.location()));
+    options.env = env;
+    options.create = !settings.is_existing();
+    for (name, value) in settings.options() {
+        options.set(name, value)?;
+    }
+    Ok(RedisBackend::open(options).await?.into())
 }
 
 #[cfg(feature = "mongodb")]

@@ -28,6 +28,8 @@
 //! | --- | --- | --- |
 //! | `memory:` | the reference, for tests; empty at each opening | |
 //! | `mongodb://HOST/DATABASE` | MongoDB | `mongodb` |
+//! | `postgres://USER@HOST/DATABASE` | a PostgreSQL database | `postgres` |
+//! | `redis://HOST:PORT`, `rediss://HOST:PORT` | Redis, one server or a cluster | `redis` |
 //! | `sqlite:PATH` | one SQLite file, the embedded default | `sqlite` |
 //!
 //! Others are added with [`register`]. The library reads no environment, no
@@ -58,6 +60,10 @@ pub use stores::Stores;
 pub mod backends {
     #[cfg(feature = "mongodb")]
     pub use holdall_backends::mongodb;
+    #[cfg(feature = "postgres")]
+    pub use holdall_backends::postgres;
+    #[cfg(feature = "redis")]
+    pub use holdall_backends::redis;
     #[cfg(feature = "sqlite")]
     pub use holdall_backends::sqlite;
     pub use holdall_core::MemoryBackend;

@@ -251,7 +251,10 @@ pub(super) async fn of_answer(answer: Answer) -> Unanswered {
     let is_problem = answer.is_of_type(Problem::TYPE);
     let after = answer.headers.get(http::header::RETRY_AFTER);
     let after = after.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let content = answer.all(MAX_PROBLEM).await;
+    let content = match answer.all(MAX_PROBLEM).await {
+        Err(lost) if lost.may_be_done() => return lost,
+        content => content,
+    };
     if let Ok(content) = &content
         && is_problem
         && let Ok(problem) = serde_json::from_slice::<Problem>(content)

@@ -101,10 +101,11 @@ async fn read(
 ) -> Result<Option<Item>, Unanswered> {
     let answer = answer?;
     if answer.status == StatusCode::NOT_FOUND {
-        let error = answer.into_error().await;
-        return match place.is_missing(&error) {
+        let told = super::failure::of_answer(answer).await;
+        return match place.is_missing(&told.error) {
+            _ if !told.is_refusal() => Err(told),
             true => Ok(None),
-            false => Err(Unanswered::told(misplaced(error))),
+            false => Err(Unanswered::told(misplaced(told.error))),
         };
     }
     let mut frame = Frame::of(answer.success().await?)?;
@@ -298,18 +299,19 @@ pub(super) async fn open_range(
     };
     let answer = shared.transport.send(&call(place, options)).await?;
     if answer.status == StatusCode::NOT_FOUND {
-        let error = answer.into_error().await;
-        return Err(match place.is_missing(&error) {
+        let told = super::failure::of_answer(answer).await;
+        return Err(match place.is_missing(&told.error) {
+            _ if !told.is_refusal() => told,
             true => changed(place, "deleted").into(),
-            false => misplaced(error).into(),
+            false => misplaced(told.error).into(),
         });
     }
     let answer = answer
         .success()
         .await
-        .map_err(|error| match error.is_conflict() {
-            true => changed(place, "changed"),
-            false => error,
+        .map_err(|told| match told.error.is_conflict() {
+            true => changed(place, "changed").into(),
+            false => told,
         })?;
     let mut frame = Frame::of(answer)?;
     if frame.entry.version != version {

@@ -339,13 +339,13 @@ impl Answer {
     /// The answer if it is one of success.
     ///
     /// # Errors
-    /// What the answer says went wrong.
-    pub(super) async fn success(self) -> Result<Self> {
+    /// What the answer says went wrong, if it does not break off before.
+    pub(super) async fn success(self) -> Result<Self, Unanswered> {
         if self.status.is_success() {
             self.check_encoding()?;
             return Ok(self);
         }
-        Err(self.into_error().await)
+        Err(failure::of_answer(self).await)
     }
 
     /// We ask for none; a compressed body must not be taken for the item's.
@@ -365,11 +365,6 @@ impl Answer {
             .unwrap_or_default();
         let found = found.split(';').next().unwrap_or_default();
         found.trim().eq_ignore_ascii_case(wanted)
-    }
-
-    /// What an answer without success says went wrong.
-    pub(super) async fn into_error(self) -> Error {
-        failure::of_answer(self).await.error
     }
 
     /// The next piece; `None` at the end. Pieces are not empty.

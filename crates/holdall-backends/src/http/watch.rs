@@ -161,7 +161,8 @@ impl Watching {
             call = call.header(LAST_EVENT_ID, last);
         }
         let answer = self.shared.transport.send_lasting(&call).await;
-        let answer = answer.map_err(|lost| lost.error)?.success().await?;
+        let answer = answer.map_err(|lost| lost.error)?;
+        let answer = answer.success().await.map_err(|lost| lost.error)?;
         if !answer.is_of_type("text/event-stream") {
             return Err(garbled("another type than that of events"));
         }

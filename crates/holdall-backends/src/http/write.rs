@@ -281,7 +281,8 @@ async fn resolve_afresh(
 ) -> Result<Outcome> {
     let call = resolve_call(id, witness)?;
     let answer = shared.transport.send_afresh(&call).await;
-    let answer = answer.map_err(|lost| lost.error)?.success().await?;
+    let answer = answer.map_err(|lost| lost.error)?;
+    let answer = answer.success().await.map_err(|lost| lost.error)?;
     let text = answer.all(MAX_JSON).await.map_err(|lost| lost.error)?;
     read_outcome(&text)
 }
@@ -353,7 +354,8 @@ pub(super) async fn stage(
         .clone()
         .of(body, most, shared.gate.clone().closed());
     let answer = shared.transport.send_stream(&call, body).await;
-    let answer = answer.map_err(|lost| lost.error)?.success().await?;
+    let answer = answer.map_err(|lost| lost.error)?;
+    let answer = answer.success().await.map_err(|lost| lost.error)?;
     let text = answer.all(MAX_JSON).await.map_err(|lost| lost.error)?;
     let shape = serde_json::from_slice::<StagedShape>(&text);
     let shape = shape.map_err(|error| garbled("no staged body").because(error))?;

@@ -38,7 +38,7 @@ pub(super) async fn client(options: &MongoOptions) -> Result<(Client, String)> {
             "write it like mongodb://USER:PASSWORD@HOST:27017/DATABASE, with %40 for an @ in a password",
         )
     })?;
-    if options.user.is_some() || options.password.is_some() {
+    if options.username.is_some() || options.password.is_some() {
         let mut credential = parsed.credential.take().unwrap_or_default();
         credential = with_secrets(credential, options);
         if credential.username.is_none() {
@@ -55,13 +55,13 @@ pub(super) async fn client(options: &MongoOptions) -> Result<(Client, String)> {
     parsed.app_name.get_or_insert_with(|| "holdall".to_owned());
     parsed.connect_timeout = Some(options.connect_timeout);
     parsed.server_selection_timeout = Some(options.connect_timeout);
-    parsed.max_pool_size = Some(options.pool);
+    parsed.max_pool_size = Some(options.connections);
     let client = Client::with_options(parsed).map_err(failed)?;
     Ok((client, database))
 }
 
 fn with_secrets(mut credential: Credential, options: &MongoOptions) -> Credential {
-    if let Some(user) = &options.user {
+    if let Some(user) = &options.username {
         credential.username = Some(user.clone());
     }
     if let Some(password) = &options.password {
@@ -318,8 +318,8 @@ impl Shared {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) => Err(crate::gate::closed_by_us()),
             Err(_) => Err(Error::unavailable(format!(
-                "all {} connections to MongoDB were busy for {:?}; try again, or raise `pool`",
-                self.options.pool, self.options.timeout
+                "all {} connections to MongoDB were busy for {:?}; try again, or raise `connections`",
+                self.options.connections, self.options.timeout
             ))
             .in_backend("mongodb")),
         }

@@ -104,7 +104,7 @@ impl MongoBackend {
 
     /// The same over a client of the caller's, which is not shut down when the store is
     /// closed. Of the options, those about connections do not matter, but
-    /// for `pool`: it says how many calls are under way at once, and should not be more
+    /// for `connections`: it says how many calls are under way at once, and should not be more
     /// than the client has connections. Each watcher holds one more.
     ///
     /// # Errors
@@ -127,7 +127,9 @@ impl MongoBackend {
         let found = connect::probe(&probe).await?;
         let shared = Shared {
             durable: options.journal && found.persistent,
-            slots: Arc::new(Semaphore::new(usize::try_from(options.pool).unwrap_or(1))),
+            slots: Arc::new(Semaphore::new(
+                usize::try_from(options.connections).unwrap_or(1),
+            )),
             swept: Mutex::new(options.env.now()),
             identity: found.identity,
             transactions: found.transactions,

@@ -16,7 +16,7 @@ pub struct MongoOptions {
     /// Makes the store if the database holds none; else that is `NotFound`.
     pub create: bool,
     /// The user, if it does not stand in the URL.
-    pub user: Option<String>,
+    pub username: Option<String>,
     /// The user's password, if it does not stand in the URL.
     pub password: Option<String>,
     /// Options for the driver, as they stand in URLs of MongoDB; [`set`](Self::set)
@@ -24,7 +24,7 @@ pub struct MongoOptions {
     pub driver: Vec<(String, String)>,
     /// How many calls are under way at once, each on a connection of its own, 1
     /// to 1000; more wait for their turn. 16 by default.
-    pub pool: u32,
+    pub connections: u32,
     /// How long to wait for a connection, TLS included; 5 s by default.
     pub connect_timeout: Duration,
     /// How long a call may take, from waiting for its turn to the last attempt;
@@ -72,7 +72,7 @@ const DRIVER: [&str; 9] = [
     "tlsCertificateKeyFile",
 ];
 
-const KNOWN: &str = "user, password, pool, connect_timeout, timeout, transactions, journal, inline, \
+const KNOWN: &str = "username, password, connections, connect_timeout, timeout, transactions, journal, inline, \
                      grace and lease, and of the driver's own";
 
 /// The most of [`MongoOptions::inline`].
@@ -84,10 +84,10 @@ impl MongoOptions {
         Self {
             url: url.into(),
             create: true,
-            user: None,
+            username: None,
             password: None,
             driver: Vec::new(),
-            pool: 16,
+            connections: 16,
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(30),
             transactions: Transactions::Auto,
@@ -100,7 +100,7 @@ impl MongoOptions {
     }
 
     /// Sets an option from its text, as it stands in a URL or a configuration:
-    /// `user` and `password` as they are; `pool` and `inline` are numbers;
+    /// `username` and `password` as they are; `connections` and `inline` are numbers;
     /// `connect_timeout`, `timeout`, `grace` and `lease` are durations like
     /// `500ms`, `5s`, `10m` or `1h`; `transactions` is `auto`, `on` or `off`;
     /// `journal` is `true` or `false`. The driver takes `appName`,
@@ -124,9 +124,9 @@ impl MongoOptions {
                 .ok_or_else(|| misfit(name, value, wanted))
         };
         match name {
-            "user" => self.user = Some(value.to_owned()),
+            "username" => self.username = Some(value.to_owned()),
             "password" => self.password = Some(value.to_owned()),
-            "pool" => self.pool = number(1000, 1, "a number from 1 to 1000")?,
+            "connections" => self.connections = number(1000, 1, "a number from 1 to 1000")?,
             "inline" => {
                 self.inline = number(MAX_INLINE, 0, "a number of bytes, up to 12582912")?;
             }
@@ -192,7 +192,7 @@ impl MongoOptions {
 impl fmt::Debug for MongoOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MongoOptions")
-            .field("pool", &self.pool)
+            .field("connections", &self.connections)
             .field("connect_timeout", &self.connect_timeout)
             .field("timeout", &self.timeout)
             .field("transactions", &self.transactions)
@@ -225,8 +225,8 @@ mod tests {
         for (name, value) in [
             ("timeout", "0s"),
             ("connect_timeout", "5"),
-            ("pool", "0"),
-            ("pool", "1001"),
+            ("connections", "0"),
+            ("connections", "1001"),
             ("inline", "12582913"),
             ("journal", "yes"),
             ("transactions", "maybe"),

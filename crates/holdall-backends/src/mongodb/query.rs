@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use hashbrown::HashMap;
+use holdall_core::evaluate;
 use holdall_core::{
     CollectionName, Error, Filter, GetOptions, Group, Item, ItemStream, Key, Parts, Path, Query,
-    Result, Scan, Subject, Value, evaluate, evaluate_count, evaluate_count_by,
+    Result, Scan, Subject, Value,
 };
 use mongodb::Collection;
 use mongodb::bson::{Document, RawDocumentBuf, doc};
@@ -187,7 +188,7 @@ pub(super) fn query(shared: Arc<Shared>, collection: CollectionName, query: Quer
                 skip: query.offset,
             }
             .items(),
-            None => evaluate(query, |scan| {
+            None => evaluate::evaluate(query, |scan| {
                 candidates(shared, collection, &scan, plan.conditions)
             }),
         })
@@ -346,7 +347,7 @@ pub(super) async fn count(
             .await;
     }
     let (shared, collection) = (shared.clone(), collection.clone());
-    evaluate_count(filter, |scan| {
+    evaluate::count(filter, |scan| {
         candidates(shared, collection, &scan, conditions)
     })
     .await
@@ -363,7 +364,7 @@ pub(super) async fn count_by(
     let layout = layout(shared, collection, filter.is_all()).await?;
     let conditions = plan::plan(filter, &layout).conditions;
     let (shared, collection) = (shared.clone(), collection.clone());
-    evaluate_count_by(filter, path, |scan| {
+    evaluate::count_by(filter, path, |scan| {
         candidates(shared, collection, &scan, conditions)
     })
     .await

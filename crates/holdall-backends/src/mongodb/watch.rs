@@ -254,7 +254,7 @@ impl Shared {
         }
         let client = self.watchers.get_or_try_init(|| async {
             let options = super::MongoOptions {
-                pool: MOST_WATCHERS,
+                connections: MOST_WATCHERS,
                 ..self.options.clone()
             };
             connect::client(&options).await.map(|(client, _)| client)

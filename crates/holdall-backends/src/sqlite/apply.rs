@@ -12,8 +12,9 @@ use super::bodies::{self, Kept};
 use super::catalogue::Table;
 use super::error::{failed, is_unique_violation};
 use super::indexes;
-use super::log::{self, Logged};
+use super::log;
 use super::writer::Session;
+use crate::sql::changes::Logged;
 
 /// A batch, with what can be computed before the writer has it.
 pub(super) struct Prepared {

@@ -7,7 +7,8 @@ use holdall_core::{CollectionName, Parts};
 use parking_lot::{Mutex, RwLock};
 use rusqlite::{Connection, OptionalExtension, Result};
 
-use super::indexes::Declared;
+use crate::sql::declared::Declared;
+use crate::sql::names;
 
 /// The columns before doc and body, in the order in which
 /// [`rows::entry`](super::rows::entry) reads them.
@@ -153,18 +154,9 @@ pub(super) fn create(connection: &Connection, collection: &CollectionName) -> Re
     Ok(Arc::new(Table::new(connection.last_insert_rowid(), &name)))
 }
 
-/// A name for a table that a person recognises: the letters, digits and
-/// underscores of the collection's name in lower case, and a number where
-/// another collection has that.
+/// A name for a table, with a number where another collection has it.
 fn free_name(connection: &Connection, collection: &CollectionName) -> Result<String> {
-    let readable = |character: char| match character.to_ascii_lowercase() {
-        plain @ ('a'..='z' | '0'..='9' | '_') => plain,
-        _ => '_',
-    };
-    let mut base: String = collection.as_str().chars().map(readable).take(60).collect();
-    if base.starts_with("sqlite_") || base.starts_with("holdall_") {
-        base.insert_str(0, "c_");
-    }
+    let base = names::base(collection, "sqlite_");
     let mut taken =
         connection.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE")?;
     let mut name = base.clone();

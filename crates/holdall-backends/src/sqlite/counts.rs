@@ -10,10 +10,11 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params_from_iter};
 
 use super::Shared;
+use super::dialect::Sqlite;
 use super::indexes::{self, expression};
-use super::plan::{self, Clause};
 use super::readers::{ReadError, Snapshot};
 use super::rows::shape;
+use crate::sql::{Clause, plan};
 
 /// Counts what a filter matches.
 pub(super) async fn count(
@@ -29,7 +30,7 @@ pub(super) async fn count(
             return Ok(0);
         };
         let declared = indexes::of(connection, &table)?;
-        let condition = Clause::all(plan::filter(&filter, &declared));
+        let condition = Clause::all(plan::filter(&filter, &declared, &Sqlite).clauses);
         let sql = format!(
             "SELECT count(*) FROM {} WHERE {}",
             table.quoted, condition.sql
@@ -74,7 +75,7 @@ fn groups(
         return Ok(Vec::new());
     };
     let declared = indexes::of(connection, &table)?;
-    let condition = Clause::all(plan::filter(filter, &declared));
+    let condition = Clause::all(plan::filter(filter, &declared, &Sqlite).clauses);
     let column = expression(path).unwrap_or_else(|| "version".to_owned());
     let sql = format!(
         "SELECT {column}, count(*) FROM {} WHERE {} GROUP BY {column} ORDER BY {column} NULLS LAST LIMIT {}",

@@ -2,27 +2,21 @@
 
 use std::sync::Arc;
 
-use holdall_core::{
-    CollectionName, Doc, EntryField, Error, Holds, Index, Key, Path, Result, Type, json, sort_key,
-    sort_key_range,
-};
+use holdall_core::{CollectionName, Doc, Error, Holds, Index, Key, Path, Result, sort_key};
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::catalogue::{Table, literal};
+use super::dialect::Sqlite;
 use super::error::{failed, is_unique_violation};
 use super::readers::ReadError;
 use super::writer::Session;
+use crate::sql::Dialect;
+use crate::sql::declared::{Declared, declaration, read_declaration};
+use crate::sql::plan::of_type;
 
 /// The tokenizer of word indexes: words come cut and separated by blanks, so
 /// that everything but a blank belongs to one.
 const TOKENIZER: &str = r##"tokenize="ascii tokenchars '!""#$%&''''()*+,-./:;<=>?@[\]^_`{|}~'""##;
-
-/// An index that a collection has.
-#[derive(Debug)]
-pub(super) struct Declared {
-    pub(super) id: i64,
-    pub(super) index: Index,
-}
 
 /// The indexes of a collection, remembered until the schema changes: SQLite
 /// counts its changes, those of other processes too. For readers alone: what a
@@ -111,20 +105,7 @@ pub(super) fn remove_all(connection: &Connection, table: &Table) -> Result<()> {
 /// The SQL expression of the value at a path: a column, or a sort key that is
 /// NULL where the value is missing. `None` for a field that has no order.
 pub(super) fn expression(path: &Path) -> Option<String> {
-    Some(match path {
-        Path::Doc(_) => format!("holdall_sort(doc, {})", literal(&path.to_string())),
-        Path::Entry(EntryField::Key) => "key".to_owned(),
-        Path::Entry(EntryField::Created) => "created".to_owned(),
-        Path::Entry(EntryField::Modified) => "modified".to_owned(),
-        Path::Entry(EntryField::Size) => "size".to_owned(),
-        Path::Entry(EntryField::Version) => return None,
-    })
-}
-
-/// The condition that a sort key is one of a type.
-pub(super) fn of_type(expression: &str, of: Type) -> String {
-    let (low, high) = sort_key_range(of);
-    format!("{expression} >= x'{low:02x}' AND {expression} < x'{high:02x}'")
+    Sqlite.column(path)
 }
 
 fn ddl(table: &Table, id: i64, index: &Index) -> String {
@@ -132,7 +113,7 @@ fn ddl(table: &Table, id: i64, index: &Index) -> String {
     let condition = match (index.holds, index.paths.first(), columns.first()) {
         (Holds::Words, Some(path), _) => return words_ddl(table, id, path),
         (Holds::Only(of), Some(Path::Doc(_)), Some(column)) => {
-            format!(" WHERE {}", of_type(column, of))
+            format!(" WHERE {}", of_type(column, of, &Sqlite))
         }
         _ => String::new(),
     };
@@ -168,76 +149,6 @@ fn words_ddl(table: &Table, id: i64, path: &Path) -> String {
     )
 }
 
-/// How a declaration is stored: JSON with its members in this order.
-fn declaration(index: &Index) -> String {
-    let holds = match index.holds {
-        Holds::Any => "any".to_owned(),
-        Holds::Words => "words".to_owned(),
-        Holds::Only(of) => type_name(of).to_owned(),
-    };
-    let paths: Vec<String> = index.paths.iter().map(ToString::to_string).collect();
-    format!(
-        "{{\"paths\":{},\"unique\":{},\"holds\":{}}}",
-        json!(paths),
-        json!(index.unique),
-        json!(holds)
-    )
-}
-
-fn read_declaration(text: &str) -> Result<Index> {
-    let damaged = || Error::corrupt("a stored declaration of an index is damaged");
-    let value = Doc::from_stored(text.to_owned()).value()?;
-    let paths = value
-        .get("paths")
-        .and_then(|paths| paths.as_array())
-        .ok_or_else(damaged)?;
-    let paths = paths
-        .iter()
-        .map(|path| path.as_str().ok_or_else(damaged)?.parse())
-        .collect::<Result<Vec<Path>>>()?;
-    let unique = value
-        .get("unique")
-        .and_then(|unique| unique.as_bool())
-        .ok_or_else(damaged)?;
-    let holds = match value
-        .get("holds")
-        .and_then(|holds| holds.as_str())
-        .ok_or_else(damaged)?
-    {
-        "any" => Holds::Any,
-        "words" => Holds::Words,
-        name => {
-            let of = TYPES.into_iter().find(|of| type_name(*of) == name);
-            Holds::Only(of.ok_or_else(damaged)?)
-        }
-    };
-    Ok(Index {
-        paths,
-        unique,
-        holds,
-    })
-}
-
-const TYPES: [Type; 6] = [
-    Type::Null,
-    Type::Bool,
-    Type::Number,
-    Type::String,
-    Type::Array,
-    Type::Object,
-];
-
-fn type_name(of: Type) -> &'static str {
-    match of {
-        Type::Null => "null",
-        Type::Bool => "bool",
-        Type::Number => "number",
-        Type::String => "string",
-        Type::Array => "array",
-        Type::Object => "object",
-    }
-}
-
 /// The error of a unique index over items that share values.
 fn duplicates(connection: &Connection, table: &Table, index: &Index) -> Result<Error> {
     let columns: Vec<String> = index.paths.iter().filter_map(expression).collect();
@@ -246,7 +157,7 @@ fn duplicates(connection: &Connection, table: &Table, index: &Index) -> Result<E
         .map(|column| format!("{column} IS NOT NULL"))
         .collect();
     let narrow = match (index.holds, columns.first()) {
-        (Holds::Only(of), Some(column)) => format!(" AND {}", of_type(column, of)),
+        (Holds::Only(of), Some(column)) => format!(" AND {}", of_type(column, of, &Sqlite)),
         _ => String::new(),
     };
     let sql = format!(

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use holdall_core::{
-    BATCH_ID_LIFE, Change, ChangeKind, CollectionName, Commit, Error, Key, Outcome, Result,
-    Timestamp, Version, WatchCursor, WatchFrom,
+    BATCH_ID_LIFE, Change, CollectionName, Commit, Error, Outcome, Result, Timestamp, Version,
+    WatchFrom,
 };
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension};
@@ -14,6 +14,7 @@ use super::error::failed;
 use super::readers::ReadError;
 use super::rows::{shape, version};
 use super::schema::meta;
+use crate::sql::changes::{self, Logged, Place, decode, encode, told};
 
 /// The most ids that are kept as given up.
 const MAX_ABORTED: i64 = 100_000;
@@ -26,16 +27,6 @@ pub(super) const TRIMMED: &str = "log_trimmed";
 
 /// Batches with ids up to this time may have been removed.
 pub(super) const HORIZON: &str = "log_horizon";
-
-/// A change as it is kept.
-pub(super) struct Logged {
-    pub(super) collection: i64,
-    /// Empty for a dropped collection.
-    pub(super) key: String,
-    pub(super) kind: ChangeKind,
-    pub(super) previous: Option<Version>,
-    pub(super) created: Timestamp,
-}
 
 /// Refuses the id of a batch that is not to be written.
 pub(super) fn admit(connection: &Connection, id: Version, now: Timestamp) -> Result<()> {
@@ -96,13 +87,7 @@ fn commit(connection: &Connection, id: Version) -> Result<Option<Commit>, ReadEr
     };
     let at = Timestamp::from_micros(row.get(0)?);
     let changes = decode(row.get_ref(1)?.as_blob().map_err(shape)?)?;
-    let puts = changes
-        .iter()
-        .filter(|change| change.kind == ChangeKind::Put);
-    Ok(Some(Commit {
-        at,
-        created: puts.map(|change| change.created).collect(),
-    }))
+    Ok(Some(changes::commit(at, &changes)))
 }
 
 fn give_up(
@@ -139,144 +124,26 @@ fn give_up(
     Ok(Ok(Outcome::Aborted))
 }
 
-/// For each change: 1 byte of kind (1 put, 2 delete, 3 dropped), 4 of the
-/// collection's id, 2 of the key's length, the key, 1 byte that is 1 if the
-/// previous version follows, then for a put 8 of the time of creation. Numbers
-/// are big-endian.
-fn encode(changes: &[Logged]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(changes.len() * 48);
-    for change in changes {
-        out.push(match change.kind {
-            ChangeKind::Put => 1,
-            ChangeKind::Delete => 2,
-            ChangeKind::Dropped => 3,
-        });
-        out.extend_from_slice(
-            &u32::try_from(change.collection)
-                .unwrap_or(u32::MAX)
-                .to_be_bytes(),
-        );
-        // A key has at most 1,024 bytes.
-        out.extend_from_slice(
-            &u16::try_from(change.key.len())
-                .unwrap_or(u16::MAX)
-                .to_be_bytes(),
-        );
-        out.extend_from_slice(change.key.as_bytes());
-        match &change.previous {
-            Some(previous) => {
-                out.push(1);
-                out.extend_from_slice(previous.as_bytes());
-            }
-            None => out.push(0),
-        }
-        if change.kind == ChangeKind::Put {
-            out.extend_from_slice(&change.created.as_micros().to_be_bytes());
-        }
-    }
-    out
-}
-
-fn decode(mut rest: &[u8]) -> Result<Vec<Logged>> {
-    let mut changes = Vec::new();
-    while !rest.is_empty() {
-        let change =
-            decode_one(&mut rest).ok_or_else(|| Error::corrupt("the log of changes is damaged"))?;
-        changes.push(change);
-    }
-    Ok(changes)
-}
-
-fn decode_one(rest: &mut &[u8]) -> Option<Logged> {
-    let kind = match take::<1>(rest)? {
-        [1] => ChangeKind::Put,
-        [2] => ChangeKind::Delete,
-        [3] => ChangeKind::Dropped,
-        _ => return None,
+/// The place that a watcher starts from.
+pub(super) fn place(
+    connection: &Connection,
+    identity: Version,
+    from: &WatchFrom,
+) -> Result<Place, ReadError> {
+    let newest: Option<i64> = connection
+        .prepare_cached("SELECT max(seq) FROM holdall_log")?
+        .query_row([], |row| row.get(0))?;
+    let newest = newest.unwrap_or(0);
+    let WatchFrom::After(cursor) = from else {
+        return Ok(Place::behind(newest));
     };
-    let collection = u32::from_be_bytes(take(rest)?).into();
-    let len = u16::from_be_bytes(take(rest)?);
-    let (key, tail) = rest.split_at_checked(len.into())?;
-    let key = std::str::from_utf8(key).ok()?.to_owned();
-    *rest = tail;
-    let previous = match take::<1>(rest)? {
-        [0] => None,
-        _ => Some(Version::from_bytes(take(rest)?)),
-    };
-    let created = match kind {
-        ChangeKind::Put => i64::from_be_bytes(take(rest)?),
-        ChangeKind::Delete | ChangeKind::Dropped => 0,
-    };
-    Some(Logged {
-        collection,
-        key,
-        kind,
-        previous,
-        created: Timestamp::from_micros(created),
-    })
+    let place = Place::of(cursor, identity, newest)?;
+    check_kept(connection, place)?;
+    Ok(place)
 }
 
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (head, tail) = rest.split_first_chunk::<N>()?;
-    *rest = tail;
-    Some(*head)
-}
-
-/// Where a watcher is: behind so many changes of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    seq: i64,
-    changes: u32,
-}
-
-impl Place {
-    /// The place that a watcher starts from.
-    pub(super) fn of(
-        connection: &Connection,
-        identity: Version,
-        from: &WatchFrom,
-    ) -> Result<Self, ReadError> {
-        let newest: Option<i64> = connection
-            .prepare_cached("SELECT max(seq) FROM holdall_log")?
-            .query_row([], |row| row.get(0))?;
-        let newest = newest.unwrap_or(0);
-        let WatchFrom::After(cursor) = from else {
-            return Ok(Self {
-                seq: newest,
-                changes: u32::MAX,
-            });
-        };
-        let foreign =
-            || Error::invalid("the watch cursor is not one of this store; watch from now");
-        let mut rest = cursor.as_bytes();
-        let parts = take::<16>(&mut rest)
-            .zip(take::<8>(&mut rest))
-            .zip(take::<4>(&mut rest));
-        let Some(((owner, seq), changes)) = parts.filter(|_| rest.is_empty()) else {
-            return Err(foreign().into());
-        };
-        let place = Self {
-            seq: i64::from_be_bytes(seq),
-            changes: u32::from_be_bytes(changes),
-        };
-        if owner != *identity.as_bytes() || place.seq > newest || place.seq < 0 {
-            return Err(foreign().into());
-        }
-        place.check_kept(connection)?;
-        Ok(place)
-    }
-
-    fn check_kept(self, connection: &Connection) -> Result<(), ReadError> {
-        let trimmed = meta(connection, TRIMMED)?.unwrap_or(0);
-        // Behind the last change that was removed, nothing is missing.
-        if self.seq < trimmed || (self.seq == trimmed && self.seq > 0 && self.changes != u32::MAX) {
-            return Err(Error::expired(
-                "the changes behind this watch cursor are no longer kept; scan, and watch from now",
-            )
-            .into());
-        }
-        Ok(())
-    }
+fn check_kept(connection: &Connection, place: Place) -> Result<(), ReadError> {
+    Ok(place.check_kept(meta(connection, TRIMMED)?.unwrap_or(0))?)
 }
 
 /// The names of collections by their ids, as far as they were needed.
@@ -308,7 +175,7 @@ pub(super) fn after(
     mut place: Place,
     wanted: Option<&CollectionName>,
 ) -> Result<(Vec<Change>, Place), ReadError> {
-    place.check_kept(connection)?;
+    check_kept(connection, place)?;
     let mut page = Vec::new();
     let mut read = connection.prepare_cached(
         "SELECT seq, batch, changes FROM holdall_log WHERE seq >= ?1 ORDER BY seq LIMIT ?2",
@@ -337,35 +204,7 @@ pub(super) fn after(
                 )?);
             }
         }
-        place = Place {
-            seq,
-            changes: u32::MAX,
-        };
+        place = Place::behind(seq);
     }
     Ok((page, place))
-}
-
-fn told(
-    identity: Version,
-    place: Place,
-    collection: CollectionName,
-    batch: Version,
-    change: Logged,
-) -> Result<Change> {
-    let mut cursor = identity.as_bytes().to_vec();
-    cursor.extend_from_slice(&place.seq.to_be_bytes());
-    cursor.extend_from_slice(&place.changes.to_be_bytes());
-    Ok(Change {
-        cursor: WatchCursor::from_bytes(cursor),
-        collection,
-        key: if change.kind == ChangeKind::Dropped {
-            None
-        } else {
-            Some(Key::new(change.key)?)
-        },
-        kind: change.kind,
-        version: (change.kind == ChangeKind::Put).then_some(batch),
-        previous: change.previous,
-        batch,
-    })
 }

@@ -9,12 +9,12 @@ mod bodies;
 mod catalogue;
 mod connection;
 mod counts;
+mod dialect;
 mod error;
 mod functions;
 mod indexes;
 mod log;
 mod options;
-mod plan;
 mod query;
 mod readers;
 mod rows;
@@ -36,6 +36,8 @@ use holdall_core::{
 use rusqlite::Connection;
 
 pub use self::options::{SqliteOptions, Synchronous};
+
+use crate::sql::changes::Logged;
 
 use self::apply::Prepared;
 use self::catalogue::Catalogue;
@@ -219,7 +221,7 @@ fn drop_table(session: &Session, collection: &CollectionName) -> Result<()> {
     if removed == 0 {
         return Ok(());
     }
-    let change = log::Logged {
+    let change = Logged {
         collection: table.id,
         key: String::new(),
         kind: ChangeKind::Dropped,

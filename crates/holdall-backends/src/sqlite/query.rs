@@ -9,15 +9,17 @@ use holdall_core::{
     CollectionName, EntryField, Error, Item, ItemStream, Key, Parts, Path, Query, Result, Scan,
     Sort,
 };
-use rusqlite::types::{Value as Sql, ValueRef};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::catalogue::{Table, columns};
+use super::dialect::Sqlite;
 use super::indexes::{self, expression};
-use super::plan::{self, Clause, Position, Segment};
 use super::readers::{ReadError, Snapshot};
 use super::rows::{Stored, stored, text};
 use super::{Shared, bodies};
+use crate::sql::plan::{self, Position, Segment};
+use crate::sql::{Clause, Value};
 
 /// The most rows of a page.
 const PAGE_ROWS: u64 = 512;
@@ -37,7 +39,7 @@ pub(super) fn scan(shared: Arc<Shared>, collection: CollectionName, scan: Scan) 
     let mut edge = |operator: &str, edge: String| {
         clauses.push(Clause {
             sql: format!("key {operator} ?"),
-            values: vec![Sql::Text(edge)],
+            values: vec![Value::Text(edge)],
         });
     };
     match low {
@@ -235,7 +237,7 @@ impl Turn {
         let mut clauses = self.clauses.as_ref().clone();
         if !self.query.filter.is_all() {
             let declared = indexes::of(connection, table)?;
-            clauses.extend(plan::filter(&self.query.filter, &declared));
+            clauses.extend(plan::filter(&self.query.filter, &declared, &Sqlite).clauses);
         }
         Ok(clauses)
     }
@@ -248,8 +250,8 @@ impl Turn {
             Arc::default()
         };
         let mut clauses = self.clauses.as_ref().clone();
-        clauses.extend(plan::filter(&self.query.filter, &declared));
-        let position = self.query.after.as_ref().map(Position::of).transpose()?;
+        clauses.extend(plan::filter(&self.query.filter, &declared, &Sqlite).clauses);
+        let position = self.query.after.as_ref().map(Position::of);
         if plan::has_order(&self.query, &declared) {
             let mut segments = VecDeque::from(plan::segments(&self.query.sort));
             if let Some(position) = &position {
@@ -286,10 +288,10 @@ impl Turn {
         };
         // A position among those that have a value says that they have one.
         if position.is_none() || segment == Segment::Missing {
-            clauses.extend(plan::in_segment(segment, &self.query.sort));
+            clauses.extend(plan::in_segment(segment, &self.query.sort, &Sqlite));
         }
         if let Some(position) = &position {
-            clauses.push(plan::behind(position, segment, &self.query)?);
+            clauses.push(plan::behind(position, segment, &self.query, &Sqlite)?);
         }
         let limit = PAGE_ROWS.min(self.left.saturating_add(self.skip));
         let select = select(
@@ -355,9 +357,9 @@ impl Turn {
             let sql = format!("SELECT {column} FROM {} WHERE key = ?1", table.quoted);
             let value = connection
                 .prepare_cached(&sql)?
-                .query_row([&key], |row| row.get::<_, Sql>(0))
+                .query_row([&key], |row| encoded(&sort.path, row))
                 .optional()?;
-            values.push(encoded(&sort.path, value.unwrap_or(Sql::Null))?);
+            values.push(value.transpose()?.flatten());
         }
         Ok(Position { values, key })
     }
@@ -372,7 +374,7 @@ impl Turn {
         position: Option<&Position>,
     ) -> Result<Vec<i64>, ReadError> {
         if let Some(position) = position {
-            clauses.push(plan::behind(position, Segment::All, &self.query)?);
+            clauses.push(plan::behind(position, Segment::All, &self.query, &Sqlite)?);
         }
         let condition = Clause::all(clauses);
         let most = self
@@ -383,7 +385,7 @@ impl Turn {
             "SELECT id FROM {} WHERE {} ORDER BY {} LIMIT {most}",
             table.quoted,
             condition.sql,
-            plan::order(Segment::All, &self.query)
+            plan::order(Segment::All, &self.query, &Sqlite)
         );
         let mut statement = connection.prepare_cached(&sql)?;
         let mut rows = statement.query(params_from_iter(condition.values))?;
@@ -427,7 +429,7 @@ impl Turn {
             && bytes < PAGE_BYTES
         {
             next += 1;
-            let values = std::iter::once(Sql::Integer(*id)).chain(condition.values.iter().cloned());
+            let values = std::iter::once(Value::Int(*id)).chain(condition.values.iter().cloned());
             let mut rows = statement.query(params_from_iter(values))?;
             if let Some(row) = rows.next()? {
                 bytes += row_bytes(row);
@@ -458,7 +460,7 @@ fn select(
     limit: u64,
 ) -> Clause {
     let Clause { sql, values } = Clause::all(clauses);
-    let order = plan::order(segment, query);
+    let order = plan::order(segment, query, &Sqlite);
     let sql = format!(
         "SELECT {columns} FROM {} WHERE {sql} ORDER BY {order} LIMIT {limit}",
         table.quoted
@@ -480,14 +482,14 @@ pub(super) async fn explain(
             return Ok(Vec::new());
         };
         let declared = indexes::of(connection, &table)?;
-        let mut clauses = plan::filter(&query.filter, &declared);
+        let mut clauses = plan::filter(&query.filter, &declared, &Sqlite).clauses;
         let ordered = plan::has_order(&query, &declared);
         let segment = plan::segments(&query.sort)
             .first()
             .copied()
             .filter(|_| ordered)
             .unwrap_or(Segment::All);
-        clauses.extend(plan::in_segment(segment, &query.sort));
+        clauses.extend(plan::in_segment(segment, &query.sort, &Sqlite));
         let columns = if ordered {
             columns(query.parts)
         } else {
@@ -512,14 +514,20 @@ fn row_bytes(row: &Row<'_>) -> usize {
     weigh(8) + weigh(9)
 }
 
-/// The encoded value of an expression.
-fn encoded(path: &Path, value: Sql) -> Result<Option<Vec<u8>>, ReadError> {
-    Ok(match (path, value) {
-        (_, Sql::Null) => None,
-        (Path::Doc(_), Sql::Blob(bytes)) => Some(bytes),
-        (Path::Entry(_), Sql::Integer(number)) => Some(holdall_core::sort_key(&number.into())),
-        (Path::Entry(_), Sql::Text(text)) => Some(holdall_core::sort_key(&text.into())),
-        _ => return Err(Error::corrupt("a column has another type than Holdall writes").into()),
+/// The encoded value of an expression, in the first column.
+fn encoded(path: &Path, row: &Row<'_>) -> rusqlite::Result<Result<Option<Vec<u8>>>> {
+    Ok(match (path, row.get_ref(0)?) {
+        (_, ValueRef::Null) => Ok(None),
+        (Path::Doc(_), ValueRef::Blob(bytes)) => Ok(Some(bytes.to_vec())),
+        (Path::Entry(_), ValueRef::Integer(number)) => {
+            Ok(Some(holdall_core::sort_key(&number.into())))
+        }
+        (Path::Entry(_), value @ ValueRef::Text(_)) => {
+            Ok(Some(holdall_core::sort_key(&value.as_str()?.into())))
+        }
+        _ => Err(Error::corrupt(
+            "a column has another type than Holdall writes",
+        )),
     })
 }
 

@@ -9,8 +9,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::error::failed;
-use super::log::{self, Place};
+use super::log;
 use super::{Shared, SqliteOptions, connection};
+use crate::sql::changes::Place;
 
 /// How often to look for the commits of other processes.
 const POLL: Duration = Duration::from_millis(50);
@@ -87,7 +88,7 @@ pub(super) async fn watch(
     let identity = shared.identity;
     let place = shared
         .readers
-        .read(move |connection| Place::of(connection, identity, &from))
+        .read(move |connection| log::place(connection, identity, &from))
         .await?;
     let watcher = Watcher {
         shared: shared.clone(),

@@ -66,7 +66,7 @@ pub async fn connect(url: impl Into<String>, env: Env) -> Result<DynBackend> {
     clippy::disallowed_methods,
     reason = "a test binary has no other settings"
 )]
-pub fn conformance<F, Fut>(open: F) -> ExitCode
+pub fn conformance<F, Fut>(served: &str, open: F) -> ExitCode
 where
     F: Fn(Env) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<DynBackend>> + Send + 'static,
@@ -85,6 +85,7 @@ where
         })
     };
     let target = Target::new(url, |url| connect(url, Env::system()))
+        .stands_on(format!("a server over {served}"))
         .reopens()
         .with_env(move |env| {
             let open = open.clone();

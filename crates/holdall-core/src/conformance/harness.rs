@@ -37,6 +37,15 @@ pub fn main_with(target: Target, cases: Vec<Case>, options: Options) -> ExitCode
         Ok(runtime) => Arc::new(runtime),
         Err(error) => return fail(&format!("no runtime: {error}")),
     };
+    if options.report.is_some() {
+        // All cases in one run, whatever the arguments.
+        let result = runtime.block_on(super::run_cases(target, cases, options));
+        return match result {
+            Ok(report) if report.failed() == 0 => ExitCode::SUCCESS,
+            Ok(report) => fail(&report.to_string()),
+            Err(error) => fail(&error.to_string()),
+        };
+    }
     let arguments = Arguments::from_args();
     let shared = Arc::new(Shared {
         runtime,

@@ -4,13 +4,15 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Speed;
-use crate::Capabilities;
+use crate::{BatchLimits, Capabilities};
 
 /// What came out of a run. Prints as a table.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// What was tested.
     pub target: String,
+    /// What it stands on, with its version, where the target says so.
+    pub stands_on: String,
     /// What it declares.
     pub capabilities: Capabilities,
     /// Where everything random came from.
@@ -62,12 +64,76 @@ impl Report {
         self.count(|status| matches!(status, Status::NotClaimed(_)))
     }
 
+    /// The report as lines for programs: tabs between fields, of which the first
+    /// says what the line is: `on` and what the target stands on; `can`, a
+    /// capability and its value; `case`, its name, promise, `passed`, `failed` or
+    /// `not claimed`, and why; `speed`, what was done, and how often in a second.
+    pub fn lines(&self) -> String {
+        let mut lines = Vec::new();
+        let mut line = |fields: &[&str]| {
+            let clean = |field: &&str| field.replace(['\t', '\n', '\r'], " ");
+            lines.push(fields.iter().map(clean).collect::<Vec<_>>().join("\t") + "\n");
+        };
+        line(&["on", &self.stands_on]);
+        for (name, value) in declared(&self.capabilities) {
+            line(&["can", name, &value]);
+        }
+        for result in &self.results {
+            let (status, why) = match &result.status {
+                Status::Passed => ("passed", ""),
+                Status::Failed(why) => ("failed", why.as_str()),
+                Status::NotClaimed(why) => ("not claimed", why.as_str()),
+            };
+            line(&["case", result.name, result.promise, status, why]);
+        }
+        for speed in &self.speed {
+            line(&["speed", speed.what, &format!("{:.1}", speed.per_second())]);
+        }
+        lines.concat()
+    }
+
     fn count(&self, wanted: impl Fn(&Status) -> bool) -> usize {
         self.results
             .iter()
             .filter(|result| wanted(&result.status))
             .count()
     }
+}
+
+/// Capabilities by name.
+fn declared(can: &Capabilities) -> [(&'static str, String); 12] {
+    // Names every field, so that a new one cannot be forgotten.
+    let Capabilities {
+        batch:
+            BatchLimits {
+                scope,
+                max_ops,
+                max_bytes,
+            },
+        snapshot,
+        conditions,
+        watch,
+        query,
+        durable,
+        shared,
+        max_key,
+        max_doc,
+        max_body,
+    } = can;
+    [
+        ("batch.scope", format!("{scope:?}")),
+        ("batch.max_ops", max_ops.to_string()),
+        ("batch.max_bytes", max_bytes.to_string()),
+        ("snapshot", format!("{snapshot:?}")),
+        ("conditions", format!("{conditions:?}")),
+        ("watch", format!("{watch:?}")),
+        ("query", format!("{query:?}")),
+        ("durable", durable.to_string()),
+        ("shared", shared.to_string()),
+        ("max_key", max_key.to_string()),
+        ("max_doc", max_doc.to_string()),
+        ("max_body", max_body.to_string()),
+    ]
 }
 
 impl fmt::Display for CaseResult {

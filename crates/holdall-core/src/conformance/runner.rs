@@ -33,6 +33,8 @@ pub struct Options {
     /// worker: its `main` calls [`serve`](super::serve). Cases of several
     /// processes are not run without it.
     pub worker: Option<(std::path::PathBuf, Vec<String>)>,
+    /// A file to write [`Report::lines`] to; speed is measured for it too.
+    pub report: Option<std::path::PathBuf>,
     /// Whether to measure speed when the cases are done.
     pub speed: bool,
     /// Called with each result as it comes, for a progress bar.
@@ -49,6 +51,7 @@ impl Default for Options {
             patience: Duration::from_secs(20),
             filter: None,
             worker: None,
+            report: None,
             speed: false,
             on_result: None,
         }
@@ -56,8 +59,9 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Defaults, changed by the settings `HOLDALL_SEED`, `HOLDALL_STEPS` and
-    /// `HOLDALL_TIMEOUT` (in seconds), wherever the caller has them from.
+    /// Defaults, changed by the settings `HOLDALL_SEED`, `HOLDALL_STEPS`,
+    /// `HOLDALL_TIMEOUT` (in seconds) and `HOLDALL_REPORT` (a file), wherever the
+    /// caller has them from.
     ///
     /// # Errors
     /// `Invalid` if one is no number.
@@ -72,6 +76,7 @@ impl Options {
         };
         let mut options = Self {
             seed: number("HOLDALL_SEED")?,
+            report: setting("HOLDALL_REPORT").map(Into::into),
             ..Self::default()
         };
         if let Some(steps) = number("HOLDALL_STEPS")? {
@@ -97,7 +102,8 @@ impl fmt::Debug for Options {
 /// are sharper on one of several threads.
 ///
 /// # Errors
-/// Those of opening the store. What fails later stands in the report.
+/// Those of opening the store, and of writing the file of the report. What fails
+/// else stands in the report.
 pub async fn run(target: Target, options: Options) -> Result<Report> {
     run_cases(target, cases(), options).await
 }
@@ -105,7 +111,7 @@ pub async fn run(target: Target, options: Options) -> Result<Report> {
 /// Runs some cases.
 ///
 /// # Errors
-/// Those of opening the store.
+/// As [`run`].
 pub async fn run_cases(target: Target, cases: Vec<Case>, options: Options) -> Result<Report> {
     let session = Session::open(target, options).await?;
     let parallel = session.options.parallel.max(1);
@@ -129,7 +135,7 @@ pub async fn run_cases(target: Target, cases: Vec<Case>, options: Options) -> Re
         .await;
     results.sort_by_key(|(at, _)| *at);
     let mut speed = Vec::new();
-    if session.options.speed {
+    if session.options.speed || session.options.report.is_some() {
         let context = session.context("speed");
         // What a failure here would say, the cases have said.
         speed = super::speed::measure(&context).await.unwrap_or_default();
@@ -138,13 +144,24 @@ pub async fn run_cases(target: Target, cases: Vec<Case>, options: Options) -> Re
     let capabilities = session.store.capabilities();
     // Whether closing works is a case of its own; here it leaves no files.
     let _closed = session.store.close().await;
-    Ok(Report {
+    let report = Report {
         speed,
         target: session.target.describe().to_owned(),
+        stands_on: session.target.below().to_owned(),
         capabilities,
         seed: session.seed,
         results: results.into_iter().map(|(_, result)| result).collect(),
-    })
+    };
+    if let Some(path) = &session.options.report {
+        std::fs::write(path, report.lines()).map_err(|error| {
+            Error::other(format!(
+                "the report cannot be written to {}",
+                path.display()
+            ))
+            .because(error)
+        })?;
+    }
+    Ok(report)
 }
 
 /// An open store on which cases run.

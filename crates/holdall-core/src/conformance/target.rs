@@ -14,6 +14,7 @@ type OpenWithEnv = Arc<dyn Fn(Env) -> BoxFuture<'static, Result<DynBackend>> + S
 #[derive(Clone)]
 pub struct Target {
     describe: String,
+    stands_on: String,
     open: Open,
     with_env: Option<OpenWithEnv>,
     reopens: bool,
@@ -31,10 +32,18 @@ impl Target {
     {
         Self {
             describe: describe.into(),
+            stands_on: String::new(),
             open: Arc::new(move |describe| Box::pin(open(describe))),
             with_env: None,
             reopens: false,
         }
+    }
+
+    /// What it stands on, with its version, for the report: `PostgreSQL 15.18`.
+    #[must_use]
+    pub fn stands_on(mut self, what: impl Into<String>) -> Self {
+        self.stands_on = what.into();
+        self
     }
 
     /// Every opening finds the same store, and what was written stays when it
@@ -60,6 +69,10 @@ impl Target {
     /// What names it.
     pub fn describe(&self) -> &str {
         &self.describe
+    }
+
+    pub(super) fn below(&self) -> &str {
+        &self.stands_on
     }
 
     pub(super) fn keeps(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Items, one by one.
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -39,10 +39,10 @@ pub(super) async fn get_by_path(
     caller: Caller,
     PathPlace(collection, key): PathPlace,
     params: Params,
-    method: Method,
-    headers: HeaderMap,
+    request: Request,
 ) -> Answer {
-    read(&api, &caller, &collection, &key, params, &method, &headers).await
+    let (method, headers) = (request.method(), request.headers());
+    read(&api, &caller, &collection, &key, params, method, headers).await
 }
 
 /// Reads an item by its names
@@ -60,11 +60,11 @@ pub(super) async fn get(
     State(api): State<Api>,
     caller: Caller,
     mut params: Params,
-    method: Method,
-    headers: HeaderMap,
+    request: Request,
 ) -> Answer {
     let (collection, key) = (params.collection()?, params.key()?);
-    read(&api, &caller, &collection, &key, params, &method, &headers).await
+    let (method, headers) = (request.method(), request.headers());
+    read(&api, &caller, &collection, &key, params, method, headers).await
 }
 
 /// Puts an item

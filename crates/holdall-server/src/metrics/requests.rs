@@ -1,18 +1,15 @@
 //! Requests and their answers, counted.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
 use axum::body::Body;
 use axum::extract::MatchedPath;
 use axum::response::Response;
-use bytes::Bytes;
 use http::{HeaderValue, Method, header};
-use http_body::{Body as _, Frame, SizeHint};
-use prometheus_client::metrics::counter::Counter;
+use http_body::Body as _;
 use tokio::time::Instant;
 
-use super::{Call, Metrics, Request, Up};
+use crate::kept::Passing;
+
+use super::{Call, Metrics, Request, Route, Up};
 
 /// A request that is being answered.
 pub(crate) struct Counting {
@@ -30,7 +27,7 @@ impl Metrics {
     ) -> (Counting, axum::extract::Request) {
         let counting = Counting {
             call: Call {
-                route: template(&request),
+                route: Route(request.extensions().get::<MatchedPath>().cloned()),
                 method: name_of(request.method()),
             },
             in_flight: Up::new(&self.0.in_flight),
@@ -43,8 +40,8 @@ impl Metrics {
             }
             Body::new(Passing {
                 body,
-                bytes: self.0.received.clone(),
-                in_flight: None,
+                bytes: Some(self.0.received.clone()),
+                kept: (),
             })
         });
         (counting, request)
@@ -52,8 +49,8 @@ impl Metrics {
 }
 
 impl Counting {
-    /// Counts its answer.
-    pub(crate) fn end(self, response: Response) -> Response {
+    /// Counts its answer, which keeps something until it is complete.
+    pub(crate) fn end(self, response: Response, kept: impl Unpin + Send + 'static) -> Response {
         let Self {
             metrics,
             call,
@@ -70,28 +67,17 @@ impl Counting {
         metrics.0.requests.get_or_create(&answered).inc();
 
         // An answer of a known size is in memory already.
-        if let Some(size) = response.body().size_hint().exact() {
-            metrics.0.sent.inc_by(size);
-            return response;
-        }
+        let bytes = match response.body().size_hint().exact() {
+            Some(size) => {
+                metrics.0.sent.inc_by(size);
+                None
+            }
+            None => Some(metrics.0.sent.clone()),
+        };
         let watches = response.headers().get(header::CONTENT_TYPE)
             == Some(&HeaderValue::from_static("text/event-stream"));
-        let in_flight = Some(in_flight).filter(|_| !watches);
-        response.map(|body| {
-            Body::new(Passing {
-                body,
-                bytes: metrics.0.sent.clone(),
-                in_flight,
-            })
-        })
-    }
-}
-
-/// The route as the document writes it.
-fn template(request: &axum::extract::Request) -> String {
-    match request.extensions().get::<MatchedPath>() {
-        Some(path) => path.as_str().replace("{*", "{"),
-        None => "none".to_owned(),
+        let kept = (kept, (!watches).then_some(in_flight));
+        response.map(|body| Body::new(Passing { body, bytes, kept }))
     }
 }
 
@@ -106,39 +92,5 @@ fn name_of(method: &Method) -> &'static str {
         Method::OPTIONS => "OPTIONS",
         Method::PATCH => "PATCH",
         _ => "other",
-    }
-}
-
-/// Content whose bytes are counted on their way.
-struct Passing {
-    body: Body,
-    bytes: Counter,
-    #[allow(dead_code, reason = "it counts until it is dropped")]
-    in_flight: Option<Up>,
-}
-
-impl http_body::Body for Passing {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            self.bytes.inc_by(data.len() as u64);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -3,6 +3,7 @@
 
 mod content;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use holdall_core::{Error, Retry, Version};
 use http::{Method, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
+use tower::Service;
 
 use self::content::{Progress, measured};
 use crate::kept::keep;
@@ -37,7 +39,8 @@ pub fn limit_requests(routes: Router, limits: Limits) -> Router {
 }
 
 async fn guard(State(bounds): State<Arc<Bounds>>, request: Request, next: Next) -> Response {
-    bounds.run(request, next).await
+    let (response, place) = bounds.run(request, next).await;
+    keep(response, place)
 }
 
 /// What [`limit_requests`] goes by.
@@ -46,6 +49,9 @@ pub(crate) struct Bounds {
     limits: Limits,
     places: Arc<Semaphore>,
 }
+
+/// The place of a request among those in flight.
+pub(crate) type Place = OwnedSemaphorePermit;
 
 /// Paths that are not counted.
 const UNCOUNTED: [&str; 4] = ["/v1/watch", "/health", "/ready", "/metrics"];
@@ -58,22 +64,27 @@ impl Bounds {
         }
     }
 
-    pub(crate) async fn run(&self, request: Request, next: Next) -> Response {
+    /// Answers a request, with what is to be kept until the answer is complete.
+    pub(crate) async fn run(
+        &self,
+        request: Request,
+        mut next: impl Service<Request, Response = Response, Error = Infallible>,
+    ) -> (Response, Option<Place>) {
         let place = match self.place(request.uri().path()) {
             Ok(place) => place,
-            Err(failure) => return failure.into_response(),
+            Err(failure) => return (failure.into_response(), None),
         };
         let (request, progress) = match measured(request, &self.limits) {
             Ok(measured) => measured,
-            Err(failure) => return failure.into_response(),
+            Err(failure) => return (failure.into_response(), place),
         };
         let unanswered = Unanswered::of(&request);
-        let mut answer = std::pin::pin!(next.run(request));
+        let mut answer = std::pin::pin!(next.call(request));
         let begun = Instant::now();
         let wait = self.limits.request_time;
         let mut clock = std::pin::pin!(sleep_until(begun + wait));
         let response = std::future::poll_fn(|cx| {
-            if let std::task::Poll::Ready(response) = answer.as_mut().poll(cx) {
+            if let std::task::Poll::Ready(Ok(response)) = answer.as_mut().poll(cx) {
                 return response_of(response, progress.as_deref()).into();
             }
             while clock.as_mut().poll(cx).is_ready() {
@@ -88,13 +99,10 @@ impl Bounds {
             std::task::Poll::Pending
         })
         .await;
-        match place {
-            None => response,
-            Some(place) => keep(response, place),
-        }
+        (response, place)
     }
 
-    fn place(&self, path: &str) -> Result<Option<OwnedSemaphorePermit>, Failure> {
+    fn place(&self, path: &str) -> Result<Option<Place>, Failure> {
         if UNCOUNTED.contains(&path) {
             return Ok(None);
         }

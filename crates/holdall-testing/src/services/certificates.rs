@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Result;
 use super::files::{Lock, base, make_folder, remove_folder, write};
 use super::kind::text;
-use super::process;
+use super::{process, system};
 
 /// The certificate that a server shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,16 +94,15 @@ impl Authority {
     /// its user alone.
     pub(super) fn hand_out(
         &self,
-        certificate: Certificate,
+        certificate: Option<Certificate>,
         data: &std::path::Path,
         user: Option<&str>,
     ) -> Result<(String, String)> {
-        use std::os::unix::fs::PermissionsExt;
-        let (from, from_key) = self.files(certificate);
+        let (from, from_key) = self.files(certificate.unwrap_or(Certificate::Good));
         let (to, to_key) = (data.join("server.pem"), data.join("server.key"));
         for (from, to) in [(from, &to), (from_key, &to_key)] {
             std::fs::copy(&from, to)
-                .and_then(|_| std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o600)))
+                .and_then(|_| system::permit(to, 0o600))
                 .map_err(|error| format!("cannot copy to {}: {error}", to.display()))?;
             if let Some(user) = user.filter(|_| process::is_root()) {
                 process::run(&["chown".into(), user.into(), text(to)], None)?;

@@ -4,10 +4,9 @@
 //! temporary folder, which the users that servers run as can enter.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::Result;
+use super::{Result, system};
 
 fn cache() -> Result<PathBuf> {
     let folder = |name| {
@@ -90,21 +89,24 @@ pub(super) fn set_urls(changes: &[(&str, Option<String>)]) -> Result {
 
 /// The folder of all data: `/tmp/holdall-services-UID`.
 pub(super) fn base() -> Result<PathBuf> {
-    let me = fs::metadata("/proc/self").map_err(|error| {
+    // A folder of this process, so its user's.
+    let me = system::owner(Path::new("/proc/self/")).map_err(|error| {
         format!(
             "servers are started on Linux alone ({error}); elsewhere, name a file with lines \
              NAME=URL of servers of your own in HOLDALL_SERVICES"
         )
     })?;
-    let base = PathBuf::from(format!("/tmp/holdall-services-{}", me.uid()));
+    let base = PathBuf::from(format!("/tmp/holdall-services-{me}"));
     make_folder(&base)?;
     // Others could lay links in a folder of theirs.
-    match fs::symlink_metadata(&base) {
-        Ok(found) if found.is_dir() && found.uid() == me.uid() => Ok(base),
-        _ => Err(format!(
+    let is_ours = system::owner(&base).is_ok_and(|owner| owner == me);
+    if is_ours && !base.is_symlink() {
+        Ok(base)
+    } else {
+        Err(format!(
             "{} belongs to somebody else; remove it",
             base.display()
-        )),
+        ))
     }
 }
 
@@ -127,7 +129,7 @@ pub(super) fn make_folder(path: &Path) -> Result {
     fs::create_dir_all(path)
         .and_then(|()| {
             if is_new {
-                fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+                system::permit(path, 0o755)
             } else {
                 Ok(())
             }

@@ -90,7 +90,8 @@ pub(super) struct Place {
     pub(super) port: u16,
     /// The port of the server that it stands on.
     pub(super) before: u16,
-    pub(super) certificate: Certificate,
+    /// The certificate that it is to show; a good one, if any, where none is named.
+    pub(super) certificate: Option<Certificate>,
     /// Arguments beside its own.
     pub(super) arguments: Vec<String>,
 }

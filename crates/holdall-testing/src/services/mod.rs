@@ -24,11 +24,12 @@ mod process;
 mod redis;
 mod secantus;
 mod server;
+mod system;
 
 pub use certificates::{Authority, Certificate};
 pub use files::{bin_folder, clean, url, urls, urls_file};
 pub use kind::Origin;
-pub use need::{need, private, private_with};
+pub use need::{need, private, private_with, version};
 pub use private::{Options, Private};
 pub use server::Server;
 

@@ -33,6 +33,14 @@ fn serving(name: &str) -> Result<String> {
     Ok(url)
 }
 
+/// What a shared server is, with its version, for reports; its name if that is not
+/// known.
+pub fn version(name: &str) -> String {
+    Server::shared(name)
+        .and_then(|server| server.version())
+        .unwrap_or_else(|_| name.to_owned())
+}
+
 /// A private server of a kind, started. If its programs are not installed, says
 /// so and answers `None`; under CI that is a failure.
 ///

@@ -22,7 +22,7 @@ pub struct Options {
     kind: &'static dyn Kind,
     folder: Option<PathBuf>,
     before: u16,
-    certificate: Certificate,
+    certificate: Option<Certificate>,
     arguments: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ impl Private {
                 Some(below) => self::kind(below)?.port(),
                 None => 0,
             },
-            certificate: Certificate::Good,
+            certificate: None,
             arguments: Vec::new(),
         })
     }
@@ -64,10 +64,11 @@ impl Private {
 }
 
 impl Options {
-    /// The certificate that it shows; a good one by default.
+    /// The certificate that it shows. Without this, a good one; `mongodb` speaks TLS
+    /// with this alone.
     #[must_use]
     pub fn certificate(mut self, certificate: Certificate) -> Self {
-        self.certificate = certificate;
+        self.certificate = Some(certificate);
         self
     }
 

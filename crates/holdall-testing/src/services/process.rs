@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
-use super::Result;
+use super::{Result, system};
 
 /// How long a server may take to start or to end.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,8 +24,7 @@ pub(super) enum Life {
 
 /// Whether this process may take another user's place.
 pub(super) fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
+    system::owner(Path::new("/proc/self/")).is_ok_and(|owner| owner == 0)
 }
 
 /// A program that runs as another user where this is root, and perhaps ends with
@@ -92,7 +91,6 @@ static STARTER: LazyLock<Sender<Order>> = LazyLock::new(|| {
 
 /// Starts a program, whose output goes to the end of a file. Answers its id.
 pub(super) fn start(words: &[String], user: Option<&str>, life: Life, log: &Path) -> Result<u32> {
-    use std::os::unix::process::CommandExt;
     let name = words.first().map_or("", String::as_str);
     let cannot = |error: std::io::Error| format!("cannot start {name}: {error}");
     let log = File::options()
@@ -101,11 +99,8 @@ pub(super) fn start(words: &[String], user: Option<&str>, life: Life, log: &Path
         .open(log)
         .map_err(cannot)?;
     let mut command = command(words, user, life);
-    command
-        .stdout(log.try_clone().map_err(cannot)?)
-        .stderr(log)
-        // Ctrl-C is for who started it.
-        .process_group(0);
+    command.stdout(log.try_clone().map_err(cannot)?).stderr(log);
+    system::keep_from_signals(&mut command);
     let (sender, started) = channel();
     STARTER
         .send((command, sender))

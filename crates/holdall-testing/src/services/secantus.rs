@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::kind::{Kind, Origin, Place, installed, text, words};
 use super::server::connect;
-use super::{Result, bin_folder};
+use super::{Authority, Result, bin_folder};
 
 pub(super) struct Secantus;
 
@@ -54,6 +54,17 @@ impl Kind for Secantus {
             "256M",
             "--sync-on-commit",
         ]);
+        // It speaks TLS or it does not, on one port.
+        if place.certificate.is_some() {
+            let authority = Authority::get()?;
+            let (certificate, key) = authority.hand_out(place.certificate, &place.data(), None)?;
+            all.extend(words([
+                "--tls-cert-file",
+                &certificate,
+                "--tls-key-file",
+                &key,
+            ]));
+        }
         all.extend(place.arguments.clone());
         Ok(vec![all])
     }
@@ -65,7 +76,10 @@ impl Kind for Secantus {
     }
 
     fn urls(&self, place: &Place) -> Vec<(&'static str, String)> {
-        let url = format!("mongodb://127.0.0.1:{}/?directConnection=true", place.port);
+        let mut url = format!("mongodb://127.0.0.1:{}/?directConnection=true", place.port);
+        if place.certificate.is_some() {
+            url.push_str("&tls=true");
+        }
         vec![("mongodb", url)]
     }
 }

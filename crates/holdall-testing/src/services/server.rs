@@ -5,10 +5,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::Result;
 use super::files::{self, Lock, make_folder, remove_folder};
 use super::kind::{Kind, Place, kind};
 use super::process::{self, Life, PATIENCE};
-use super::{Certificate, Result};
 
 /// A server, running or not.
 #[derive(Clone)]
@@ -33,7 +33,7 @@ impl Server {
             folder: files::base()?.join(name),
             port: kind.port(),
             before,
-            certificate: Certificate::Good,
+            certificate: None,
             arguments: Vec::new(),
         };
         Ok(Self::at(kind, place, Life::Own))
@@ -66,6 +66,28 @@ impl Server {
     /// Its URLs by name.
     pub fn urls(&self) -> Vec<(&'static str, String)> {
         self.kind.urls(&self.place)
+    }
+
+    /// What it is, with its version: `PostgreSQL 15.18`.
+    ///
+    /// # Errors
+    /// If it is not installed.
+    pub fn version(&self) -> Result<String> {
+        let version = match self.kind.origin() {
+            super::Origin::Crate { version, .. } => version.to_owned(),
+            super::Origin::Debian(_) => {
+                let program = self.kind.program()?.to_string_lossy().into_owned();
+                let said = process::run(&[program, "--version".into()], None)?;
+                // `Redis server v=7.0.15 sha=…`, `mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 …`
+                let word = said
+                    .split_whitespace()
+                    .map(|word| word.trim_start_matches("v="))
+                    .find(|word| word.starts_with(|first: char| first.is_ascii_digit()));
+                let word = word.ok_or_else(|| format!("{} tells no version", self.product()))?;
+                word.split('-').next().unwrap_or(word).to_owned()
+            }
+        };
+        Ok(format!("{} {version}", self.product()))
     }
 
     /// Its folder, with `data`, and with `log` of what it said.

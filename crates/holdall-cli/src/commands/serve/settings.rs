@@ -300,6 +300,7 @@ fn limits(wanted: &Serve, file: &File, shown: &mut Vec<Shown>) -> Result<Limits,
         let name = Limits::names().find(|own| *own == name);
         origins.extend(name.map(|name| (name, Origin::Flag("--limit"))));
     }
+    limits.check()?;
     shown.extend(limits.values().map(|(name, value)| Shown {
         name: format!("limits.{name}"),
         value,
