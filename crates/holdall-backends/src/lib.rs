@@ -2,14 +2,19 @@
 //!
 //! They know the contract of `holdall-core` and nothing of each other.
 
+#[cfg(any(feature = "http", feature = "mongodb"))]
+mod gate;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "mongodb")]
+pub mod mongodb;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(any(
     feature = "http",
+    feature = "mongodb",
     feature = "postgres",
     feature = "redis",
     feature = "sqlite"
