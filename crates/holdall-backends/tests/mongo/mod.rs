@@ -10,7 +10,7 @@ use holdall_backends::mongodb::driver::options::IndexOptions;
 use holdall_backends::mongodb::driver::{Client, IndexModel};
 use holdall_backends::mongodb::{MongoBackend, MongoOptions, Transactions};
 use holdall_core::Env;
-use holdall_core::conformance::{Options, Target, cases, main_with};
+use holdall_core::conformance::{Options, Target, cases, main_with, serve};
 
 #[allow(
     clippy::disallowed_methods,
@@ -67,6 +67,10 @@ pub fn conformance(transactions: Transactions) -> ExitCode {
         };
         async { Ok(MongoBackend::open(options).await?.into()) }
     });
+    // A worker of another process runs no cases.
+    if let Some(code) = serve(std::env::args().skip(1), &target) {
+        return code;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
