@@ -27,6 +27,7 @@
 //! | URL | what it is | feature |
 //! | --- | --- | --- |
 //! | `memory:` | the reference, for tests; empty at each opening | |
+//! | `dynamodb:TABLE` | a table of DynamoDB | `dynamodb` |
 //! | `redis://HOST:PORT`, `rediss://HOST:PORT` | Redis, one server or a cluster | `redis` |
 //! | `sqlite:PATH` | one SQLite file, the embedded default | `sqlite` |
 //!
@@ -56,6 +57,8 @@ pub use stores::Stores;
 
 /// The backends that are built in, for what their URLs cannot say.
 pub mod backends {
+    #[cfg(feature = "dynamodb")]
+    pub use holdall_backends::dynamodb;
     #[cfg(feature = "redis")]
     pub use holdall_backends::redis;
     #[cfg(feature = "sqlite")]
