@@ -210,9 +210,9 @@ impl Backend for DynamoDbBackend {
         Capabilities {
             batch: BatchLimits {
                 scope: Scope::Store,
-                // A transaction has 100 actions and 4 MiB; two actions are for the log,
-                // and one for a collection that is made.
-                max_ops: 90,
+                // A transaction has 100 actions and 4 MiB. An operation takes three where
+                // a unique value changes; two are for the log, and one is for a collection.
+                max_ops: 32,
                 max_bytes: 3 * 1024 * 1024,
             },
             // A query of DynamoDB sees each item whole, and not all at one time.

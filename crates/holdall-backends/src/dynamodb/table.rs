@@ -32,6 +32,9 @@ const MAX_REMOVE: usize = 25;
 /// answer was lost. Each carries a token, or may be made twice.
 const ATTEMPTS: u32 = 8;
 
+/// The most of the first pause; each is twice as long at most as the one before.
+const BACKOFF: Duration = Duration::from_millis(50);
+
 pub(super) struct Table {
     client: Client,
     name: String,
@@ -91,7 +94,11 @@ impl Table {
         let mut config = Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .http_client(http)
-            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+            .retry_config(
+                RetryConfig::standard()
+                    .with_max_attempts(ATTEMPTS)
+                    .with_initial_backoff(BACKOFF),
+            )
             .timeout_config(timeouts);
         let region = options.region.clone();
         // A server of one's own asks for none, and signatures name one.
@@ -291,9 +298,9 @@ impl Table {
             .set_projection_expression(projection)
             .expression_attribute_values(":p", AttributeValue::S(partition.to_owned()));
         if let Some((operator, sort)) = &range.bound {
-            names.insert("#b".to_owned(), "s".to_owned());
-            condition.push_str(&format!(" AND #b {operator} :b"));
-            query = query.expression_attribute_values(":b", AttributeValue::S(sort.clone()));
+            names.insert("#s".to_owned(), "s".to_owned());
+            condition.push_str(&format!(" AND #s {operator} :s"));
+            query = query.expression_attribute_values(":s", AttributeValue::S(sort.clone()));
         }
         query = query
             .key_condition_expression(condition)
