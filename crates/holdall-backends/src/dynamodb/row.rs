@@ -138,7 +138,7 @@ impl Row {
     pub(super) fn texts(&self, name: &str) -> Result<Vec<String>> {
         let texts = self.list(name)?.iter();
         texts
-            .map(|text| text.as_s().map(Clone::clone).map_err(|_| odd()))
+            .map(|text| text.as_s().cloned().map_err(|_| odd()))
             .collect()
     }
 }
