@@ -59,6 +59,19 @@ pub(super) async fn resolve(shared: &Shared, id: Version) -> Result<Outcome> {
     }
 }
 
+/// The error of a batch whose id was used or given up; `None` for one that is new.
+pub(super) async fn refusal(shared: &Shared, id: Version) -> Result<Option<Error>> {
+    Ok(match recorded(shared, id).await? {
+        None => None,
+        Some(Outcome::Aborted) => Some(Error::expired(
+            "the batch was given up by `resolve` before it arrived; make a new one",
+        )),
+        Some(_) => Some(Error::conflict(
+            "a batch with this id was committed already; an id is used once",
+        )),
+    })
+}
+
 async fn recorded(shared: &Shared, id: Version) -> Result<Option<Outcome>> {
     let Some(row) = shared.table.get(&shared.batch_place(id)).await? else {
         return Ok(None);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use holdall_core::{
-    Action, Batch, ChangeKind, CollectionName, Commit, Doc, Error, NewBody, Operation, Put, Result,
-    Retry, Timestamp, Version, Written,
+    Action, Batch, ChangeKind, CollectionName, Commit, Doc, Error, ErrorKind, NewBody, Operation,
+    Put, Result, Retry, Timestamp, Version, Written,
 };
 
 use super::Shared;
@@ -14,6 +14,7 @@ use super::bodies::{self, INLINE};
 use super::catalogue::Collection;
 use super::commit::{Head, Logged, Plan, Planner, commit};
 use super::error::damaged;
+use super::log;
 use super::row::{Place, Row};
 
 /// Writes a batch that is valid.
@@ -25,7 +26,14 @@ pub(super) async fn write(shared: &Arc<Shared>, mut batch: Batch, id: Version) -
         batch: &batch,
         id,
     };
-    let written = commit(shared, &writing).await;
+    let mut written = commit(shared, &writing).await;
+    // An id that was used or given up is refused for that first, whatever else is wrong.
+    if let Err(error) = &written
+        && matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Expired)
+        && let Some(refused) = log::refusal(shared, id).await?
+    {
+        written = Err(refused);
+    }
     if let Err(error) = &written
         && error.retry() != Retry::Unknown
     {
