@@ -2,6 +2,10 @@
 //!
 //! They know the contract of `holdall-core` and nothing of each other.
 
+#[cfg(any(feature = "dynamodb", feature = "redis"))]
+mod declaration;
+#[cfg(feature = "dynamodb")]
+pub mod dynamodb;
 #[cfg(any(feature = "http", feature = "mongodb"))]
 mod gate;
 #[cfg(feature = "http")]
@@ -13,6 +17,7 @@ pub mod postgres;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(any(
+    feature = "dynamodb",
     feature = "http",
     feature = "mongodb",
     feature = "postgres",
@@ -24,5 +29,11 @@ mod setting;
 mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
-#[cfg(any(feature = "http", feature = "postgres", feature = "redis"))]
+#[cfg(any(
+    feature = "dynamodb",
+    feature = "http",
+    feature = "mongodb",
+    feature = "postgres",
+    feature = "redis"
+))]
 mod tls;

@@ -10,6 +10,8 @@ use crate::registry::{Factory, factory};
 pub(crate) fn schemes() -> Vec<(&'static str, Factory)> {
     vec![
         ("memory", factory(memory)),
+        #[cfg(feature = "dynamodb")]
+        ("dynamodb", factory(dynamodb)),
         #[cfg(feature = "http")]
         ("http", factory(http)),
         #[cfg(feature = "http")]
@@ -33,6 +35,8 @@ pub(crate) fn schemes() -> Vec<(&'static str, Factory)> {
 
 /// Schemes that this build could have and has not, each with its feature.
 pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
+    #[cfg(not(feature = "dynamodb"))]
+    ("dynamodb", "dynamodb"),
     #[cfg(not(feature = "http"))]
     ("http", "http"),
     #[cfg(not(feature = "http"))]
@@ -181,4 +185,24 @@ async fn mongodb(settings: Settings, env: Env) -> Result<DynBackend> {
         options.set(name, value)?;
     }
     Ok(MongoBackend::open(options).await?.into())
+}
+
+#[cfg(feature = "dynamodb")]
+async fn dynamodb(settings: Settings, env: Env) -> Result<DynBackend> {
+    use holdall_backends::dynamodb::{DynamoDbBackend, DynamoDbOptions};
+
+    let table = settings.path();
+    if table.is_empty() || table.contains('/') {
+        return Err(invalid(
+            &settings,
+            "the name of the table follows the colon at once: write dynamodb:TABLE?region=REGION",
+        ));
+    }
+    let mut options = DynamoDbOptions::new(table);
+    options.env = env;
+    options.create = !settings.is_existing();
+    for (name, value) in settings.options() {
+        options.set(name, value)?;
+    }
+    Ok(DynamoDbBackend::open(options).await?.into())
 }

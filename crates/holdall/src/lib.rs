@@ -29,6 +29,7 @@
 //! | `memory:` | the reference, for tests; empty at each opening | |
 //! | `mongodb://HOST/DATABASE` | MongoDB | `mongodb` |
 //! | `postgres://USER@HOST/DATABASE` | a PostgreSQL database | `postgres` |
+//! | `dynamodb:TABLE` | a table of DynamoDB | `dynamodb` |
 //! | `redis://HOST:PORT`, `rediss://HOST:PORT` | Redis, one server or a cluster | `redis` |
 //! | `sqlite:PATH` | one SQLite file, the embedded default | `sqlite` |
 //!
@@ -58,6 +59,8 @@ pub use stores::Stores;
 
 /// The backends that are built in, for what their URLs cannot say.
 pub mod backends {
+    #[cfg(feature = "dynamodb")]
+    pub use holdall_backends::dynamodb;
     #[cfg(feature = "mongodb")]
     pub use holdall_backends::mongodb;
     #[cfg(feature = "postgres")]
