@@ -26,13 +26,16 @@ pub mod redis;
 ))]
 mod setting;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg_attr(
+    not(feature = "postgres"),
+    allow(dead_code, reason = "some of it is for database servers alone")
+)]
 mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(any(
     feature = "dynamodb",
     feature = "http",
-    feature = "mongodb",
     feature = "postgres",
     feature = "redis"
 ))]
