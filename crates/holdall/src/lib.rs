@@ -37,6 +37,7 @@
 //! home folder and no terminal: whoever uses it hands over [`Settings`] or a
 //! [`Config`].
 
+mod btps;
 mod built_in;
 mod config;
 mod layer;
@@ -48,6 +49,7 @@ mod url;
 
 pub mod prelude;
 
+pub use btps::{Btps, BtpsStore};
 pub use config::{Config, ModelConfig, ModelKind, ServerSetting, StoreConfig};
 pub use holdall_core::*;
 pub use holdall_models::{Records, records};
