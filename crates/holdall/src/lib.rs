@@ -27,6 +27,7 @@
 //! | URL | what it is | feature |
 //! | --- | --- | --- |
 //! | `memory:` | the reference, for tests; empty at each opening | |
+//! | `mysql://USER@HOST/DATABASE` | a MySQL or MariaDB database; `mariadb:` is the same | `mysql` |
 //! | `postgres://USER@HOST/DATABASE` | a PostgreSQL database | `postgres` |
 //! | `redis://HOST:PORT`, `rediss://HOST:PORT` | Redis, one server or a cluster | `redis` |
 //! | `sqlite:PATH` | one SQLite file, the embedded default | `sqlite` |
@@ -57,6 +58,8 @@ pub use stores::Stores;
 
 /// The backends that are built in, for what their URLs cannot say.
 pub mod backends {
+    #[cfg(feature = "mysql")]
+    pub use holdall_backends::mysql;
     #[cfg(feature = "postgres")]
     pub use holdall_backends::postgres;
     #[cfg(feature = "redis")]
