@@ -29,6 +29,11 @@ const BACKENDS: &[Backend] = &[
         package: "holdall-backends",
         test: "http",
     },
+    Backend {
+        scheme: "postgres:",
+        package: "holdall-backends",
+        test: "postgres",
+    },
 ];
 
 const PAGE: &str = "docs/backends.md";

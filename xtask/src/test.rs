@@ -1,5 +1,6 @@
 //! `test`: everything that can fail.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -54,12 +55,12 @@ pub(crate) fn run(filters: &[String]) -> Result {
             }
         })?;
 
-    for line in std::fs::read_to_string(&not_run)
-        .unwrap_or_default()
-        .lines()
-    {
+    // A binary says it again each time that its tests are listed.
+    let notes = std::fs::read_to_string(&not_run).unwrap_or_default();
+    for line in notes.lines().collect::<BTreeSet<_>>() {
         eprintln!("{line}");
     }
+    let _tidied = std::fs::remove_file(&not_run);
     eprintln!("\ndoctests: {doctests}\ntests:    {tests}");
     if sound && doctests.failed == 0 && tests.failed == 0 {
         Ok(())

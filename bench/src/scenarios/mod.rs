@@ -3,6 +3,7 @@
 pub(crate) mod body;
 mod import;
 mod memory;
+mod postgres;
 mod query;
 mod read;
 pub(crate) mod server;
@@ -53,5 +54,10 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "server",
         what: "a server, the load on the other processor",
         run: server::run,
+    },
+    Scenario {
+        name: "postgres",
+        what: "PostgreSQL, reads, queries and batches beside the bare driver",
+        run: postgres::run,
     },
 ];

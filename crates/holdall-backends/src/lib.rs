@@ -2,8 +2,12 @@
 //!
 //! They know the contract of `holdall-core` and nothing of each other.
 
+#[cfg(any(feature = "http", feature = "mongodb"))]
+mod gate;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "mongodb")]
+pub mod mongodb;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 #[cfg(feature = "postgres")]
@@ -12,6 +16,7 @@ pub mod postgres;
 pub mod redis;
 #[cfg(any(
     feature = "http",
+    feature = "mongodb",
     feature = "mysql",
     feature = "postgres",
     feature = "redis",

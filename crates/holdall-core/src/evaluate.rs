@@ -18,7 +18,8 @@ pub const MAX_SORT_BYTES: usize = 64 * 1024 * 1024;
 /// The most groups of a grouped count.
 pub const MAX_GROUPS: usize = 100_000;
 
-/// Answers a query over a scan of the whole collection.
+/// Answers a query over a scan of the whole collection, or over one that leaves
+/// out items that the filter does not match.
 ///
 /// In key order it streams. In any other order it holds what it sorts: as many
 /// items as offset and limit say, or 64 MiB.

@@ -14,6 +14,10 @@ pub(crate) fn schemes() -> Vec<(&'static str, Factory)> {
         ("http", factory(http)),
         #[cfg(feature = "http")]
         ("https", factory(http)),
+        #[cfg(feature = "mongodb")]
+        ("mongodb", factory(mongodb)),
+        #[cfg(feature = "mongodb")]
+        ("mongodb+srv", factory(mongodb)),
         #[cfg(feature = "mysql")]
         ("mariadb", factory(mysql)),
         #[cfg(feature = "mysql")]
@@ -37,6 +41,10 @@ pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
     ("http", "http"),
     #[cfg(not(feature = "http"))]
     ("https", "http"),
+    #[cfg(not(feature = "mongodb"))]
+    ("mongodb", "mongodb"),
+    #[cfg(not(feature = "mongodb"))]
+    ("mongodb+srv", "mongodb"),
     #[cfg(not(feature = "mysql"))]
     ("mariadb", "mysql"),
     #[cfg(not(feature = "mysql"))]
@@ -181,4 +189,23 @@ async fn redis(settings: Settings, env: Env) -> Result<DynBackend> {
         options.set(name, value)?;
     }
     Ok(RedisBackend::open(options).await?.into())
+}
+
+#[cfg(feature = "mongodb")]
+async fn mongodb(settings: Settings, env: Env) -> Result<DynBackend> {
+    use holdall_backends::mongodb::{MongoBackend, MongoOptions};
+
+    if !settings.location().starts_with("//") {
+        return Err(invalid(
+            &settings,
+            "two slashes and the host follow the colon: write mongodb://HOST:PORT/DATABASE",
+        ));
+    }
+    let mut options = MongoOptions::new(format!("{}:{}", settings.scheme(), settings.location()));
+    options.env = env;
+    options.create = !settings.is_existing();
+    for (name, value) in settings.options() {
+        options.set(name, value)?;
+    }
+    Ok(MongoBackend::open(options).await?.into())
 }

@@ -27,6 +27,7 @@
 //! | URL | what it is | feature |
 //! | --- | --- | --- |
 //! | `memory:` | the reference, for tests; empty at each opening | |
+//! | `mongodb://HOST/DATABASE` | MongoDB | `mongodb` |
 //! | `mysql://USER@HOST/DATABASE` | a MySQL or MariaDB database; `mariadb:` is the same | `mysql` |
 //! | `postgres://USER@HOST/DATABASE` | a PostgreSQL database | `postgres` |
 //! | `redis://HOST:PORT`, `rediss://HOST:PORT` | Redis, one server or a cluster | `redis` |
@@ -58,6 +59,8 @@ pub use stores::Stores;
 
 /// The backends that are built in, for what their URLs cannot say.
 pub mod backends {
+    #[cfg(feature = "mongodb")]
+    pub use holdall_backends::mongodb;
     #[cfg(feature = "mysql")]
     pub use holdall_backends::mysql;
     #[cfg(feature = "postgres")]

@@ -10,8 +10,8 @@ use holdall_core::{BodyHasher, ByteStream, Digest, Entry, Error, Result, Retry, 
 
 use super::Shared;
 use super::failure::{Unanswered, garbled};
-use super::gate::closed_by_us;
 use super::item::{Content, Place, altered, open_range};
+use crate::gate::closed_by_us;
 
 /// How often to go on in a row without a byte more.
 const MAX_IDLE_ATTEMPTS: u32 = 5;

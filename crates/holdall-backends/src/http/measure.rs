@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use holdall_core::{BodyHasher, ByteStream, Digest, Error};
 use parking_lot::Mutex;
 
-use super::gate::closed_by_us;
+use crate::gate::closed_by_us;
 
 /// Size and digest of what has passed.
 #[derive(Clone, Debug, Default)]

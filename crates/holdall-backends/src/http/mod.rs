@@ -32,7 +32,6 @@ mod address;
 mod body;
 mod connect;
 mod failure;
-mod gate;
 mod item;
 mod measure;
 mod options;
@@ -56,9 +55,9 @@ use holdall_wire::{CapabilitiesShape, Count, Counts};
 pub use self::options::HttpOptions;
 
 use self::failure::garbled;
-use self::gate::Gate;
 use self::item::Place;
 use self::transport::{Call, MAX_JSON, Transport};
+use crate::gate::Gate;
 
 /// The collections that have items.
 #[derive(serde::Deserialize)]

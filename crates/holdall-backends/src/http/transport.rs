@@ -19,8 +19,8 @@ use super::HttpOptions;
 use super::address::{Address, Parameters};
 use super::connect::Connector;
 use super::failure::{self, Unanswered};
-use super::gate::closed_by_us;
 use super::upload::Upload;
+use crate::gate::closed_by_us;
 use crate::tls::{self, TlsFiles};
 
 /// The most bytes of an answer's headers.

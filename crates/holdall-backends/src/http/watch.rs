@@ -14,8 +14,8 @@ use http::{HeaderName, HeaderValue, header};
 
 use super::Shared;
 use super::failure::garbled;
-use super::gate::closed_by_us;
 use super::transport::{Answer, Call};
+use crate::gate::closed_by_us;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 

@@ -139,7 +139,7 @@ impl Postgres {
         }
         let durable = facts.loses.is_empty();
         if options.durable && !durable {
-            return Err(Error::invalid(format!(
+            return Err(Error::unsupported(format!(
                 "the server runs with {}, so that a loss of power may take what was written. \
                  Change that, or accept it with the option durable=false",
                 facts.loses.join(" and ")

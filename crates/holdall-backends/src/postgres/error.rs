@@ -133,6 +133,12 @@ pub(super) fn unreachable(error: tokio_postgres::Error, place: &str) -> Error {
         why = inner.to_string();
         source = inner.source();
     }
+    if why == "password missing" {
+        return Error::denied(format!(
+            "PostgreSQL at {place} asks for a password; write it into the URL, or set password or password_file"
+        ))
+        .in_backend("postgres");
+    }
     let is_tls = why.contains("certificate") || why.contains("TLS") || why.contains("tls");
     let error = match is_tls {
         true => Error::denied(format!(

@@ -44,13 +44,19 @@ struct Field {
     holding: Option<Holding>,
 }
 
+impl Field {
+    fn new(name: &str, kind: Kind) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            holding: None,
+        }
+    }
+}
+
 /// All columns of a table.
 fn fields(table: &Table) -> Vec<Field> {
-    let own = COLUMNS.iter().map(|(name, kind)| Field {
-        name: (*name).to_owned(),
-        kind: *kind,
-        holding: None,
-    });
+    let own = COLUMNS.iter().map(|(name, kind)| Field::new(name, *kind));
     own.chain(index_fields(table)).collect()
 }
 
@@ -76,36 +82,66 @@ fn array_type(kind: Kind) -> &'static str {
     }
 }
 
-/// Rows as a table `r`: an array for each column, so that any number of rows is
-/// the same statement.
-fn unnested(fields: &[Field], rows: Vec<Vec<Value>>) -> (String, Vec<Value>) {
-    let mut columns: Vec<Vec<Value>> = fields
-        .iter()
-        .map(|_| Vec::with_capacity(rows.len()))
-        .collect();
-    for row in rows {
-        for (column, value) in columns.iter_mut().zip(row) {
-            column.push(value);
-        }
-    }
-    let arrays: Vec<String> = fields
-        .iter()
-        .map(|field| format!("?::{}", array_type(field.kind)))
-        .collect();
-    let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
-    let sql = format!("unnest({}) AS r({})", arrays.join(", "), names.join(", "));
-    let lists = fields
-        .iter()
-        .zip(columns)
-        .map(|(field, column)| Value::List(field.kind, column));
-    (sql, lists.collect())
+/// Rows as parameters of a statement.
+struct Rows {
+    /// What goes into each column.
+    taken: Vec<String>,
+    /// A table `r` of what differs between rows: an array for each column, so that
+    /// any number of rows is the same statement.
+    from: String,
+    /// First those of `taken`, then those of `from`.
+    values: Vec<Value>,
 }
 
-/// What of a row of `r` goes into a column.
-fn taken(field: &Field) -> String {
-    match field.holding {
-        Some(Holding::Words) => format!("string_to_array(r.{}, ' ')", field.name),
-        _ => format!("r.{}", field.name),
+impl Rows {
+    /// The first `told` columns are in `r` in any case; of the others only those
+    /// that differ.
+    fn new(fields: &[Field], told: usize, rows: Vec<Vec<Value>>) -> Self {
+        let mut columns: Vec<Vec<Value>> = fields
+            .iter()
+            .map(|_| Vec::with_capacity(rows.len()))
+            .collect();
+        for row in rows {
+            for (column, value) in columns.iter_mut().zip(row) {
+                column.push(value);
+            }
+        }
+        let (mut taken, mut arrays, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut values, mut lists) = (Vec::new(), Vec::new());
+        for (at, (field, mut column)) in fields.iter().zip(columns).enumerate() {
+            let array = array_type(field.kind);
+            let is_one = at >= told && column.windows(2).all(|pair| pair.first() == pair.last());
+            let given = match column.pop() {
+                Some(one) if is_one => {
+                    values.push(one);
+                    format!("?::{}", array.trim_end_matches("[]"))
+                }
+                last => {
+                    column.extend(last);
+                    arrays.push(format!("?::{array}"));
+                    names.push(field.name.as_str());
+                    lists.push(Value::List(field.kind, column));
+                    format!("r.{}", field.name)
+                }
+            };
+            taken.push(match field.holding {
+                Some(Holding::Words) => format!("string_to_array({given}, ' ')"),
+                _ => given,
+            });
+        }
+        values.extend(lists);
+        Self {
+            taken,
+            from: format!("unnest({}) AS r({})", arrays.join(", "), names.join(", ")),
+            values,
+        }
+    }
+
+    /// What an update sets: all columns but the first few.
+    fn set(&self, fields: &[Field], told: usize) -> String {
+        let pairs = fields.iter().zip(&self.taken).skip(told);
+        let pairs = pairs.map(|(field, taken)| format!("{} = {taken}", field.name));
+        pairs.collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -166,6 +202,8 @@ impl Spelling for PostgresSpelling {
 )"
             ),
             format!("CREATE INDEX holdall_log_waiting ON {log} (id) WHERE seq IS NULL"),
+            // It is read once or never: not worth packing.
+            format!("ALTER TABLE {log} ALTER COLUMN changes SET STORAGE EXTERNAL"),
         ]
         .map(|sql| self.plain(sql))
         .into()
@@ -323,73 +361,60 @@ impl Spelling for PostgresSpelling {
 
     fn insert(&self, table: &Table, rows: Vec<Vec<Value>>) -> Vec<Statement> {
         let fields = fields(table);
-        let (from, values) = unnested(&fields, rows);
+        let rows = Rows::new(&fields, 1, rows);
         let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
-        let taken: Vec<String> = fields.iter().map(taken).collect();
         let sql = format!(
-            "INSERT INTO {} ({}) SELECT {} FROM {from}",
+            "INSERT INTO {} ({}) SELECT {} FROM {}",
             table.quoted,
             names.join(", "),
-            taken.join(", ")
+            rows.taken.join(", "),
+            rows.from
         );
-        vec![Statement::new(sql, values)]
+        vec![Statement::new(sql, rows.values)]
     }
 
     fn update(&self, table: &Table, rows: Vec<Vec<Value>>) -> Vec<Statement> {
         let fields = fields(table);
-        let (from, values) = unnested(&fields, rows);
-        let set: Vec<String> = fields
-            .iter()
-            .skip(1)
-            .map(|field| format!("{} = {}", field.name, taken(field)))
-            .collect();
+        let rows = Rows::new(&fields, 1, rows);
         let sql = format!(
-            "UPDATE {} AS t SET {} FROM {from} WHERE t.key = r.key",
+            "UPDATE {} AS t SET {} FROM {} WHERE t.key = r.key",
             table.quoted,
-            set.join(", ")
+            rows.set(&fields, 1),
+            rows.from
         );
-        vec![Statement::new(sql, values)]
+        vec![Statement::new(sql, rows.values)]
     }
 
     fn fill(&self, table: &Table, rows: Vec<Vec<Value>>) -> Vec<Statement> {
-        let field = |name: &str, kind| Field {
-            name: name.to_owned(),
-            kind,
-            holding: None,
-        };
-        let mut all = vec![field("key", Kind::Text), field("version", Kind::Version)];
+        let mut all = vec![
+            Field::new("key", Kind::Text),
+            Field::new("version", Kind::Version),
+        ];
         all.extend(index_fields(table));
-        let (from, values) = unnested(&all, rows);
-        let set: Vec<String> = all
-            .iter()
-            .skip(2)
-            .map(|field| format!("{} = {}", field.name, taken(field)))
-            .collect();
+        let rows = Rows::new(&all, 2, rows);
         let sql = format!(
-            "UPDATE {} AS t SET {} FROM {from} WHERE t.key = r.key AND t.version = r.version",
+            "UPDATE {} AS t SET {} FROM {} WHERE t.key = r.key AND t.version = r.version",
             table.quoted,
-            set.join(", ")
+            rows.set(&all, 2),
+            rows.from
         );
-        vec![Statement::once(sql, values)]
+        vec![Statement::once(sql, rows.values)]
     }
 
     fn insert_chunks(&self, rows: Vec<Vec<Value>>) -> Vec<Statement> {
-        let field = |name: &str, kind| Field {
-            name: name.to_owned(),
-            kind,
-            holding: None,
-        };
         let fields = [
-            field("body", Kind::Version),
-            field("number", Kind::Int),
-            field("data", Kind::Bytes),
+            Field::new("body", Kind::Version),
+            Field::new("number", Kind::Int),
+            Field::new("data", Kind::Bytes),
         ];
-        let (from, values) = unnested(&fields, rows);
+        let rows = Rows::new(&fields, fields.len(), rows);
         let sql = format!(
-            "INSERT INTO {} (body, number, data) SELECT r.body, r.number, r.data FROM {from}",
-            self.table("holdall_chunks")
+            "INSERT INTO {} (body, number, data) SELECT {} FROM {}",
+            self.table("holdall_chunks"),
+            rows.taken.join(", "),
+            rows.from
         );
-        vec![Statement::new(sql, values)]
+        vec![Statement::new(sql, rows.values)]
     }
 
     fn is_log_index(&self, index: &str) -> bool {

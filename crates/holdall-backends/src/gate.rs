@@ -12,7 +12,7 @@ use tokio::sync::{oneshot, watch};
 
 /// Counts calls, and lets none in once it is closed.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     state: watch::Sender<State>,
     /// Writes whose callers went away; each ends when its sender is dropped.
     left: Mutex<Vec<Shared<oneshot::Receiver<()>>>>,
@@ -33,10 +33,10 @@ impl State {
 
 /// A call that is under way.
 #[derive(Debug)]
-pub(super) struct Pass(Arc<Gate>);
+pub(crate) struct Pass(Arc<Gate>);
 
 impl Gate {
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             state: watch::Sender::default(),
             left: Mutex::default(),
@@ -47,7 +47,7 @@ impl Gate {
     ///
     /// # Errors
     /// `Closed`.
-    pub(super) fn enter(self: &Arc<Self>) -> Result<Pass> {
+    pub(crate) fn enter(self: &Arc<Self>) -> Result<Pass> {
         let mut closed = false;
         self.state.send_if_modified(|state| {
             closed = state.closed;
@@ -60,19 +60,19 @@ impl Gate {
     }
 
     /// Refuses what comes from now on, and waits for what is under way.
-    pub(super) async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.state.send_modify(|state| state.closed = true);
         let mut state = self.state.subscribe();
         // The sender is in `self`, so waiting does not fail.
         let _ = state.wait_for(|state| state.running == 0).await;
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.state.borrow().closed
     }
 
     /// Waits until it is closed.
-    pub(super) async fn closed(self: Arc<Self>) {
+    pub(crate) async fn closed(self: Arc<Self>) {
         let mut state = self.state.subscribe();
         let _ = state.wait_for(|state| state.closed).await;
     }
@@ -84,7 +84,7 @@ impl Gate {
     ///
     /// # Errors
     /// Those of the work; `Closed`.
-    pub(super) async fn finish<T: Send + 'static>(
+    pub(crate) async fn finish<T: Send + 'static>(
         self: &Arc<Self>,
         patience: Duration,
         work: impl Future<Output = Result<T>> + Send + 'static,
@@ -113,7 +113,7 @@ impl Gate {
     }
 
     /// Waits for works that were left alone, for so long at most.
-    pub(super) async fn settle(&self, patience: Duration) {
+    pub(crate) async fn settle(&self, patience: Duration) {
         let left: Vec<_> = {
             let mut left = self.left.lock();
             left.retain(|over| over.clone().now_or_never().is_none());
@@ -150,6 +150,6 @@ impl Drop for Leaving<'_> {
     }
 }
 
-pub(super) fn closed_by_us() -> Error {
+pub(crate) fn closed_by_us() -> Error {
     Error::closed("the store was closed; open it again")
 }

@@ -1,0 +1,327 @@
+//! Opens a store: reaches the deployment, looks what it can do, and makes what
+//! every store has.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, TryFutureExt};
+use holdall_core::{Env, Error, Result, Retry, Version};
+use mongodb::bson::{Binary, Bson, Document, doc, spec::BinarySubtype};
+use mongodb::options::{
+    Acknowledgment, ClientOptions, Credential, DatabaseOptions, IndexOptions, ReadConcern,
+    SelectionCriteria, WriteConcern,
+};
+use mongodb::{Client, Database, IndexModel};
+
+use super::error::{DUPLICATE, Failure, code, failed};
+use super::names::{BATCHES, CHUNKS, FILES, META};
+use super::options::{MongoOptions, Transactions};
+use super::{Shared, value};
+
+/// The format of what lies in the database.
+const FORMAT: i32 = 1;
+
+/// The database, if the URL names none.
+const DATABASE: &str = "holdall";
+
+/// Makes a client from options. Nothing is reached yet.
+pub(super) async fn client(options: &MongoOptions) -> Result<(Client, String)> {
+    if options.url.starts_with("mongodb+srv:") {
+        return Err(Error::unsupported(
+            "URLs of mongodb+srv: need DNS records that this build does not look up; \
+             write mongodb:// and the hosts, and tls=true if they want it",
+        ));
+    }
+    // The driver's own words may quote the URL, and so a password.
+    let mut parsed = ClientOptions::parse(options.driver_url()).await.map_err(|error| {
+        failed(error).while_doing("the URL is not valid").with_retry(Retry::No).because(
+            "write it like mongodb://USER:PASSWORD@HOST:27017/DATABASE, with %40 for an @ in a password",
+        )
+    })?;
+    if options.username.is_some() || options.password.is_some() {
+        let mut credential = parsed.credential.take().unwrap_or_default();
+        credential = with_secrets(credential, options);
+        if credential.username.is_none() {
+            return Err(Error::invalid(
+                "there is a password without a user; name the user too",
+            ));
+        }
+        parsed.credential = Some(credential);
+    }
+    let database = parsed
+        .default_database
+        .clone()
+        .unwrap_or_else(|| DATABASE.to_owned());
+    parsed.app_name.get_or_insert_with(|| "holdall".to_owned());
+    parsed.connect_timeout = Some(options.connect_timeout);
+    parsed.server_selection_timeout = Some(options.connect_timeout);
+    parsed.max_pool_size = Some(options.connections);
+    let client = Client::with_options(parsed).map_err(failed)?;
+    Ok((client, database))
+}
+
+fn with_secrets(mut credential: Credential, options: &MongoOptions) -> Credential {
+    if let Some(user) = &options.username {
+        credential.username = Some(user.clone());
+    }
+    if let Some(password) = &options.password {
+        credential.password = Some(password.clone());
+    }
+    credential
+}
+
+/// The database, with what Holdall asks for of every call.
+pub(super) fn database(client: &Client, name: &str, options: &MongoOptions) -> Database {
+    let own = DatabaseOptions::builder()
+        .read_concern(ReadConcern::majority())
+        .write_concern(write_concern(options))
+        .selection_criteria(SelectionCriteria::ReadPreference(
+            mongodb::options::ReadPreference::Primary,
+        ))
+        .build();
+    client.database_with_options(name, own)
+}
+
+/// What a write waits for.
+pub(super) fn write_concern(options: &MongoOptions) -> WriteConcern {
+    let journal = options.journal.then_some(true);
+    WriteConcern::builder()
+        .w(Acknowledgment::Majority)
+        .journal(journal)
+        .build()
+}
+
+/// What the deployment turned out to be.
+pub(super) struct Found {
+    pub(super) identity: Version,
+    pub(super) transactions: bool,
+    pub(super) streams: bool,
+    pub(super) persistent: bool,
+}
+
+/// Looks at the deployment, and makes what every store has: so access is proved
+/// by a write.
+pub(super) async fn probe(shared: &Probe<'_>) -> Result<Found> {
+    let hello = shared.command(doc! { "hello": 1 }).await?;
+    if hello.get_i32("maxWireVersion").unwrap_or_default() < 9 {
+        return Err(Error::unsupported(
+            "this version of MongoDB is too old for Holdall; it needs 4.4 or later",
+        ));
+    }
+    let able =
+        hello.get_str("setName").is_ok() || hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid");
+    let transactions = match (shared.options.transactions, able) {
+        (Transactions::Off, _) => false,
+        (Transactions::On, false) => {
+            return Err(Error::unsupported(
+                "this MongoDB is a single server without transactions, and transactions=on asks for them; \
+                 run it as a replica set, of one member if need be",
+            ));
+        }
+        (_, able) => able,
+    };
+    // Who may not ask is taken by the word of the write concern.
+    let status = shared
+        .command(doc! { "serverStatus": 1 })
+        .await
+        .unwrap_or_default();
+    let engine = status.get_document("storageEngine").ok();
+    let persistent = engine
+        .and_then(|engine| engine.get_bool("persistent").ok())
+        .unwrap_or(true);
+    let identity = identity(shared).await?;
+    indexes(shared).await?;
+    let watch = shared.database.collection::<Document>(BATCHES);
+    let streams = transactions && shared.timed(watch.watch()).await.is_ok();
+    Ok(Found {
+        identity,
+        transactions,
+        streams,
+        persistent,
+    })
+}
+
+/// The way to a deployment that is being looked at.
+pub(super) struct Probe<'a> {
+    pub(super) database: &'a Database,
+    pub(super) options: &'a MongoOptions,
+    pub(super) env: &'a Env,
+}
+
+impl Probe<'_> {
+    async fn timed<T>(
+        &self,
+        action: impl IntoFuture<Output = mongodb::error::Result<T>>,
+    ) -> Result<T, mongodb::error::Error> {
+        match tokio::time::timeout(self.options.timeout, action.into_future()).await {
+            Ok(done) => done,
+            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        }
+    }
+
+    async fn command(&self, command: Document) -> Result<Document> {
+        self.timed(self.database.run_command(command))
+            .await
+            .map_err(failed)
+    }
+}
+
+/// The store's own document, made by the first who opens it.
+async fn identity(shared: &Probe<'_>) -> Result<Version> {
+    let meta = shared.database.collection::<Document>(META);
+    for _ in 0..2 {
+        let find = meta.find_one(doc! { "_id": "store" });
+        if let Some(store) = shared.timed(find).await.map_err(failed)? {
+            // Who may read and not write is refused now, and not at the first write.
+            let touch = meta.update_one(
+                doc! { "_id": "store" },
+                doc! { "$inc": { "opened": 1_i64 } },
+            );
+            shared.timed(touch).await.map_err(failed)?;
+            return read_identity(&store);
+        }
+        if !shared.options.create {
+            return Err(Error::not_found(format!(
+                "the database {:?} holds no store. Is the name right? It is made by the first write",
+                shared.database.name()
+            )));
+        }
+        let identity = shared.env.version();
+        let store = doc! { "_id": "store", "format": FORMAT, "identity": binary(identity), "opened": 1_i64 };
+        match shared.timed(meta.insert_one(store)).await {
+            Ok(_) => return Ok(identity),
+            // Somebody else was first.
+            Err(error) if code(&error) == Some(DUPLICATE) => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Err(value::foreign("holdall.meta has no document of the store"))
+}
+
+fn read_identity(store: &Document) -> Result<Version> {
+    let format = store.get_i32("format").unwrap_or_default();
+    if format != FORMAT {
+        return Err(Error::corrupt(format!(
+            "the database holds a store of format {format}, and this version of Holdall reads {FORMAT}"
+        )));
+    }
+    match value::bytes_of(store, "identity") {
+        Some(bytes) => Version::from_slice(bytes),
+        None => Err(value::foreign("holdall.meta names no identity")),
+    }
+}
+
+/// The indexes of Holdall's own collections.
+async fn indexes(shared: &Probe<'_>) -> Result<()> {
+    let index = |keys: Document, options: IndexOptions| {
+        IndexModel::builder().keys(keys).options(options).build()
+    };
+    let sparse = || IndexOptions::builder().sparse(true).build();
+    let unique = IndexOptions::builder().unique(true).build();
+    for (collection, indexes) in [
+        (
+            BATCHES,
+            vec![
+                index(doc! { "until": 1 }, IndexOptions::default()),
+                index(doc! { "aborted": 1 }, sparse()),
+            ],
+        ),
+        (
+            FILES,
+            vec![
+                index(doc! { "metadata.expires": 1 }, sparse()),
+                index(doc! { "metadata.dropped": 1 }, sparse()),
+                index(doc! { "metadata.moving": 1 }, sparse()),
+            ],
+        ),
+        (CHUNKS, vec![index(doc! { "files_id": 1, "n": 1 }, unique)]),
+        (super::names::COLLECTIONS, Vec::new()),
+    ] {
+        let created = shared
+            .timed(shared.database.create_collection(collection))
+            .await;
+        if let Err(error) = created
+            && code(&error) != Some(super::error::EXISTS)
+        {
+            return Err(failed(error));
+        }
+        if !indexes.is_empty() {
+            let handle = shared.database.collection::<Document>(collection);
+            shared
+                .timed(handle.create_indexes(indexes))
+                .await
+                .map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// A version, as a UUID.
+pub(super) fn binary(version: Version) -> Bson {
+    Bson::Binary(Binary {
+        subtype: BinarySubtype::Uuid,
+        bytes: version.as_bytes().to_vec(),
+    })
+}
+
+/// Other bytes.
+pub(super) fn bytes(bytes: &[u8]) -> Bson {
+    Bson::Binary(Binary {
+        subtype: BinarySubtype::Generic,
+        bytes: bytes.to_vec(),
+    })
+}
+
+/// How calls reach MongoDB: each within its time.
+impl Shared {
+    /// One call of the driver.
+    pub(super) fn call<'a, T, A>(&'a self, action: A) -> BoxFuture<'a, Result<T, Failure>>
+    where
+        T: Send + 'a,
+        A: IntoFuture<Output = mongodb::error::Result<T>>,
+        A::IntoFuture: Send + 'a,
+    {
+        let limited = tokio::time::timeout(self.options.timeout, action.into_future());
+        async move {
+            match limited.await {
+                Ok(done) => Ok(done?),
+                Err(_) => Err(Failure::Error(self.too_slow())),
+            }
+        }
+        .boxed()
+    }
+
+    /// A call after which what went wrong is all there is to say.
+    pub(super) fn read<'a, T, A>(&'a self, action: A) -> BoxFuture<'a, Result<T>>
+    where
+        T: Send + 'a,
+        A: IntoFuture<Output = mongodb::error::Result<T>>,
+        A::IntoFuture: Send + 'a,
+    {
+        self.call(action).map_err(Failure::into_error).boxed()
+    }
+
+    pub(super) fn too_slow(&self) -> Error {
+        Error::timeout(format!(
+            "MongoDB did not answer within {:?}; try again, or raise `timeout`",
+            self.options.timeout
+        ))
+        .in_backend("mongodb")
+    }
+
+    /// A turn on one of the connections.
+    ///
+    /// Who began before the store was closed goes on to the end.
+    pub(super) async fn turn(self: &Arc<Self>) -> Result<tokio::sync::OwnedSemaphorePermit> {
+        let waiting = self.slots.clone().acquire_owned();
+        match tokio::time::timeout(self.options.timeout, waiting).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) => Err(crate::gate::closed_by_us()),
+            Err(_) => Err(Error::unavailable(format!(
+                "all {} connections to MongoDB were busy for {:?}; try again, or raise `connections`",
+                self.options.connections, self.options.timeout
+            ))
+            .in_backend("mongodb")),
+        }
+    }
+}

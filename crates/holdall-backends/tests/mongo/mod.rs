@@ -1,0 +1,128 @@
+//! A MongoDB for tests, each with databases of its own.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test without a harness")]
+
+use std::process::ExitCode;
+
+use holdall_backends::mongodb::driver::bson::{Document, doc};
+use holdall_backends::mongodb::driver::options::IndexOptions;
+use holdall_backends::mongodb::driver::{Client, IndexModel};
+use holdall_backends::mongodb::{MongoBackend, MongoOptions, Transactions};
+use holdall_core::Env;
+use holdall_core::conformance::{Options, Target, cases, main_with, serve};
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a test binary has no other settings"
+)]
+pub fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// A name for a database that nobody else has.
+pub fn database() -> String {
+    format!(
+        "holdall_test_{}",
+        Env::system().version().to_string().replace('-', "")
+    )
+}
+
+/// The URL of a database.
+pub fn url(server: &str, database: &str) -> String {
+    match server.split_once('?') {
+        Some((hosts, options)) => format!("{}/{database}?{options}", hosts.trim_end_matches('/')),
+        None => format!("{}/{database}", server.trim_end_matches('/')),
+    }
+}
+
+/// Options for a database of this server.
+pub fn options(server: &str, database: &str) -> MongoOptions {
+    MongoOptions::new(url(server, database))
+}
+
+/// Runs the suite.
+pub fn conformance(transactions: Transactions) -> ExitCode {
+    // What was not run is told there, and fails where it may not be left out.
+    let Some(server) = holdall_testing::services::need("mongodb") else {
+        return ExitCode::SUCCESS;
+    };
+    // Another process of the same run is told the URL.
+    let base = database();
+    let target = Target::new(url(&server, &base), move |url| async move {
+        let options = MongoOptions {
+            transactions,
+            ..MongoOptions::new(url)
+        };
+        Ok(MongoBackend::open(options).await?.into())
+    });
+    let (fresh, own) = (server.clone(), base.clone());
+    let number = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let target = target.reopens().with_env(move |env| {
+        let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let options = MongoOptions {
+            env,
+            transactions,
+            ..options(&fresh, &format!("{own}_{number}"))
+        };
+        async { Ok(MongoBackend::open(options).await?.into()) }
+    });
+    // A worker of another process runs no cases.
+    if let Some(code) = serve(std::env::args().skip(1), &target) {
+        return code;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut cases = cases();
+    if transactions == Transactions::Off && runtime.block_on(keeps_what_updates_give_up(&server)) {
+        for name in ["indexes/freed-values", "differential/with-unique-indexes"] {
+            eprintln!(
+                "not run: {name}: this server does not free a unique value that an update gives up"
+            );
+            cases.retain(|case| case.name() != name);
+        }
+    }
+    let code = match Options::from_settings(setting) {
+        Ok(options) => main_with(target, cases, options),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    };
+    runtime.block_on(clear(&server, &base));
+    code
+}
+
+/// Drops the databases of a run.
+pub async fn clear(server: &str, base: &str) {
+    let client = Client::with_uri_str(server).await.unwrap();
+    for name in client.list_database_names().await.unwrap_or_default() {
+        if name.starts_with(base) {
+            client.database(&name).drop().await.unwrap();
+        }
+    }
+}
+
+/// SecantusDB 0.5.3-beta.196 keeps a unique value that came with an insert, even when an
+/// update takes it from the document; MongoDB does not.
+async fn keeps_what_updates_give_up(server: &str) -> bool {
+    let client = Client::with_uri_str(server).await.unwrap();
+    let database = client.database(&database());
+    let items = database.collection::<Document>("items");
+    let unique = IndexOptions::builder().unique(true).build();
+    let index = IndexModel::builder()
+        .keys(doc! { "u": 1 })
+        .options(unique)
+        .build();
+    items.create_index(index).await.unwrap();
+    items.insert_one(doc! { "_id": "a", "u": 1 }).await.unwrap();
+    items
+        .replace_one(doc! { "_id": "a" }, doc! { "u": 2 })
+        .await
+        .unwrap();
+    let kept = items.insert_one(doc! { "_id": "b", "u": 1 }).await.is_err();
+    database.drop().await.unwrap();
+    kept
+}

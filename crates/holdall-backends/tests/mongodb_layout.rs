@@ -1,0 +1,420 @@
+//! What lies in MongoDB, as docs/mongodb.md says, and what is swept from it.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod mongo;
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use holdall_backends::mongodb::driver::bson::spec::ElementType;
+use holdall_backends::mongodb::driver::bson::{Binary, Bson, Document, doc};
+use holdall_backends::mongodb::driver::{Client, Database};
+use holdall_backends::mongodb::{MongoBackend, MongoOptions};
+use holdall_core::{
+    Backend, BackendExt, Batch, CollectionName, Condition, Doc, Env, Error, ErrorKind, Filter,
+    Holds, Index, Key, ManualClock, Put, Query, Sort, Timestamp, byte_stream, json,
+};
+use holdall_testing::services::need;
+use mongo::{clear, database, options};
+
+const ANY: Condition = Condition::Any;
+
+fn items() -> CollectionName {
+    "items".parse().unwrap()
+}
+
+fn key(text: &str) -> Key {
+    Key::new(text).unwrap()
+}
+
+/// A store, the same database through the driver, and how to end both.
+struct Own {
+    store: MongoBackend,
+    database: Database,
+    server: String,
+    base: String,
+}
+
+impl Own {
+    async fn new(set: impl FnOnce(&mut MongoOptions)) -> Option<Self> {
+        let server = need("mongodb")?;
+        let base = database();
+        let mut options = options(&server, &base);
+        set(&mut options);
+        let store = MongoBackend::open(options).await.unwrap();
+        let client = Client::with_uri_str(&server).await.unwrap();
+        Some(Self {
+            store,
+            database: client.database(&base),
+            server,
+            base,
+        })
+    }
+
+    async fn document(&self, id: &str) -> Document {
+        let items = self.database.collection::<Document>("items");
+        items.find_one(doc! { "_id": id }).await.unwrap().unwrap()
+    }
+
+    async fn count(&self, collection: &str) -> u64 {
+        self.database
+            .collection::<Document>(collection)
+            .count_documents(doc! {})
+            .await
+            .unwrap()
+    }
+
+    async fn end(self) {
+        self.store.close().await.unwrap();
+        clear(&self.server, &self.base).await;
+    }
+}
+
+#[tokio::test]
+async fn docs_are_natural_documents() {
+    let Some(own) = Own::new(|_| {}).await else {
+        return;
+    };
+    let doc = Doc::parse(
+        r#"{"title":"Emma","year":1815,"big":5000000000,"huge":18446744073709551615,"half":0.5,"whole":1.0,
+            "tags":["a","b"],"none":null,"by":{"first.name":"Jane","$x":1,"":2},"_id":"mine","_holdall":true}"#,
+    )
+    .unwrap();
+    let entry = own
+        .store
+        .put(
+            &items(),
+            &key("emma"),
+            ANY,
+            Put::bytes("body!").with_doc(doc.clone()),
+        )
+        .await
+        .unwrap();
+    let found = own.document("emma").await;
+    let types = |name: &str| found.get(name).unwrap().element_type();
+    assert_eq!(found.get_str("title").unwrap(), "Emma");
+    assert_eq!(types("year"), ElementType::Int32);
+    assert_eq!(types("big"), ElementType::Int64);
+    assert_eq!(
+        found.get("huge").unwrap().to_string(),
+        "18446744073709551615"
+    );
+    assert_eq!(types("huge"), ElementType::Decimal128);
+    assert_eq!(types("half"), ElementType::Double);
+    assert_eq!(types("whole"), ElementType::Double);
+    assert_eq!(types("none"), ElementType::Null);
+    assert_eq!(
+        found.get_document("by").unwrap(),
+        &doc! { "first%2Ename": "Jane", "%24x": 1, "%": 2 }
+    );
+    assert_eq!(found.get_str("%5Fid").unwrap(), "mine");
+    let inner = found.get_document("_holdall").unwrap();
+    let bytes = |name: &str| match inner.get(name).unwrap() {
+        Bson::Binary(Binary { bytes, .. }) => bytes.clone(),
+        other => panic!("{other}"),
+    };
+    assert_eq!(bytes("version"), entry.version.as_bytes());
+    assert_eq!(bytes("digest"), entry.digest.unwrap().as_bytes());
+    assert_eq!(bytes("body"), b"body!");
+    assert_eq!(inner.get_i64("created").unwrap(), entry.created.as_micros());
+    assert_eq!(inner.get_i64("size").unwrap(), 5);
+    let natural = own.database.collection::<Document>("items");
+    let old = natural.count_documents(doc! { "year": { "$lt": 1900 }, "tags": "b" });
+    assert_eq!(old.await.unwrap(), 1);
+    let item = own
+        .store
+        .get(&items(), &key("emma"), holdall_core::GetOptions::default())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(item.doc().unwrap(), &doc);
+    own.end().await;
+}
+
+#[tokio::test]
+async fn a_value_is_never_an_operator() {
+    let Some(own) = Own::new(|_| {}).await else {
+        return;
+    };
+    for (name, doc) in [
+        ("a", r#"{"v":{"$gt":0}}"#),
+        ("b", r#"{"v":5}"#),
+        ("c", r#"{"v":"/.*/"}"#),
+    ] {
+        own.store
+            .put(
+                &items(),
+                &key(name),
+                ANY,
+                Put::doc(Doc::parse(doc).unwrap()),
+            )
+            .await
+            .unwrap();
+    }
+    for (value, wanted) in [
+        (json!({"$gt": 0}), "a"),
+        (json!(5), "b"),
+        (json!("/.*/"), "c"),
+    ] {
+        let query = Query::new(Filter::eq("v", value).unwrap());
+        let found = own.store.query_all(&items(), query, 10).await.unwrap();
+        assert_eq!(
+            found
+                .iter()
+                .map(|item| item.key.as_str())
+                .collect::<Vec<_>>(),
+            [wanted]
+        );
+    }
+    own.end().await;
+}
+
+#[tokio::test]
+async fn large_bodies_are_files_of_gridfs() {
+    let Some(own) = Own::new(|_| {}).await else {
+        return;
+    };
+    let body: Vec<u8> = (0..1_000_000_u32).map(|n| n.to_le_bytes()[1]).collect();
+    own.store
+        .put_stream(
+            &items(),
+            &key("a"),
+            ANY,
+            Put::default(),
+            byte_stream(body.clone()),
+        )
+        .await
+        .unwrap();
+    let file = own
+        .document("a")
+        .await
+        .get_document("_holdall")
+        .unwrap()
+        .get("file")
+        .unwrap()
+        .clone();
+    let bucket = own.database.gridfs_bucket(
+        holdall_backends::mongodb::driver::options::GridFsBucketOptions::builder()
+            .bucket_name("holdall.bodies".to_owned())
+            .build(),
+    );
+    let mut stream = bucket.open_download_stream(file).await.unwrap();
+    let mut read = Vec::new();
+    futures_util::AsyncReadExt::read_to_end(&mut stream, &mut read)
+        .await
+        .unwrap();
+    assert!(read == body, "GridFS reads another body");
+    own.end().await;
+}
+
+/// A write that failed, and an upload that was given up, used to leave files for ever in
+/// stores that write the file first.
+#[tokio::test]
+async fn nothing_is_left_of_what_failed_or_was_given_up() {
+    let clock = ManualClock::at(Timestamp::from_micros(1_700_000_000_000_000));
+    let env = Env::seeded(clock.clone(), 7);
+    let Some(own) = Own::new(|options| options.env = env).await else {
+        return;
+    };
+    let store = &own.store;
+    let large = || Put::bytes(vec![1; 400_000]);
+    // A refused batch removes what it brought along.
+    store
+        .put(&items(), &key("a"), ANY, Put::default())
+        .await
+        .unwrap();
+    store
+        .put(&items(), &key("a"), Condition::Absent, large())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (
+            own.count("holdall.bodies.files").await,
+            own.count("holdall.bodies.chunks").await
+        ),
+        (0, 0)
+    );
+    // So does a stream that fails.
+    let pieces = (0..4).map(|_| Ok(vec![1; 700_000].into()));
+    let failing = stream::iter(pieces.chain([Err(Error::other("the sender is gone"))])).boxed();
+    store.stage(&items(), failing).await.unwrap_err();
+    assert_eq!(
+        (
+            own.count("holdall.bodies.files").await,
+            own.count("holdall.bodies.chunks").await
+        ),
+        (0, 0)
+    );
+    // An upload that is dropped in the middle lies there until its lease ends.
+    let endless = stream::iter((0..3).map(|_| Ok(vec![1; 1_500_000].into())))
+        .chain(stream::pending())
+        .boxed();
+    let _timeout = tokio::time::timeout(Duration::from_millis(500), store.stage(&items(), endless))
+        .await
+        .unwrap_err();
+    assert!(
+        own.count("holdall.bodies.chunks").await > 0,
+        "nothing was sent"
+    );
+    store.sweep().await.unwrap();
+    assert_eq!(own.count("holdall.bodies.files").await, 1);
+    clock.advance(Duration::from_secs(3601));
+    store.sweep().await.unwrap();
+    assert_eq!(
+        (
+            own.count("holdall.bodies.files").await,
+            own.count("holdall.bodies.chunks").await
+        ),
+        (0, 0)
+    );
+    // A body that was overwritten stays for a while, one that an item has for ever.
+    store.put(&items(), &key("a"), ANY, large()).await.unwrap();
+    store.put(&items(), &key("b"), ANY, large()).await.unwrap();
+    let old = store
+        .get(&items(), &key("a"), holdall_core::GetOptions::default())
+        .await
+        .unwrap()
+        .unwrap();
+    store
+        .put(&items(), &key("a"), ANY, Put::default())
+        .await
+        .unwrap();
+    store.sweep().await.unwrap();
+    assert_eq!(own.count("holdall.bodies.files").await, 2);
+    assert_eq!(
+        old.into_body()
+            .unwrap()
+            .bytes(1_000_000)
+            .await
+            .unwrap()
+            .len(),
+        400_000
+    );
+    clock.advance(Duration::from_secs(3601));
+    store.sweep().await.unwrap();
+    assert_eq!(own.count("holdall.bodies.files").await, 1);
+    clock.advance(Duration::from_secs(86_400));
+    store.sweep().await.unwrap();
+    assert_eq!(own.count("holdall.bodies.files").await, 1);
+    assert_eq!(
+        own.count("holdall.batches").await,
+        0,
+        "records of batches older than a day"
+    );
+    own.end().await;
+}
+
+#[tokio::test]
+async fn a_body_that_went_while_it_was_read_is_a_conflict() {
+    let clock = ManualClock::at(Timestamp::from_micros(1_700_000_000_000_000));
+    let env = Env::seeded(clock.clone(), 8);
+    let Some(own) = Own::new(|options| options.env = env).await else {
+        return;
+    };
+    let store = &own.store;
+    store
+        .put(&items(), &key("a"), ANY, Put::bytes(vec![1; 4_000_000]))
+        .await
+        .unwrap();
+    let item = store
+        .get(&items(), &key("a"), holdall_core::GetOptions::default())
+        .await
+        .unwrap()
+        .unwrap();
+    let mut body = item.into_body().unwrap().into_stream();
+    body.try_next().await.unwrap().unwrap();
+    store.delete(&items(), &key("a"), ANY).await.unwrap();
+    clock.advance(Duration::from_secs(3601));
+    store.sweep().await.unwrap();
+    let error = body.try_collect::<Vec<_>>().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    own.end().await;
+}
+
+#[tokio::test]
+async fn an_index_serves_filters_and_orders() {
+    let Some(own) = Own::new(|_| {}).await else {
+        return;
+    };
+    let store = &own.store;
+    let words = Index::parse(&["t"]).unwrap().holding(Holds::Words);
+    store
+        .define(&items(), &[Index::parse(&["n"]).unwrap(), words])
+        .await
+        .unwrap();
+    let mut batch = Batch::new();
+    for n in 0..200 {
+        let doc = Doc::parse(format!("{{\"n\":{},\"t\":\"word{n} Straße\"}}", n % 50)).unwrap();
+        batch = batch.put(&items(), &key(&format!("k{n:03}")), ANY, Put::doc(doc));
+    }
+    store.write(batch).await.unwrap();
+    let found = own.document("k051").await;
+    let inner = found.get_document("_holdall").unwrap();
+    assert_eq!(
+        inner.get_document("words").unwrap().get_array("2").unwrap(),
+        &vec![Bson::from("strasse"), "word51".into()]
+    );
+    let text = inner.get_document("sort").unwrap().get_str("1").unwrap();
+    assert!(
+        text.ends_with("l162"),
+        "the key k051, a character further, ends {text:?}"
+    );
+    // Pages by the index, in both directions, through every tie.
+    for (sort, first) in [("n:asc", "k000"), ("n:desc", "k199")] {
+        let query = || {
+            Query::new(Filter::parse(r#"{"n":{"$gte":0}}"#).unwrap())
+                .sort(Sort::parse(sort).unwrap())
+                .limit(7)
+        };
+        let (mut all, mut next) = (Vec::new(), query());
+        loop {
+            let page: Vec<_> = store.query(&items(), next).try_collect().await.unwrap();
+            let Some(last) = page.last() else { break };
+            next = query().after(query().cursor(last).unwrap());
+            all.extend(page.into_iter().map(|item| item.key));
+        }
+        assert_eq!((all.len(), all[0].as_str()), (200, first));
+    }
+    let search = Filter::parse(r#"{"t":{"$match":"STRASSE word7"}}"#).unwrap();
+    assert_eq!(store.count(&items(), &search).await.unwrap(), 1);
+    own.end().await;
+}
+
+#[tokio::test]
+async fn a_client_that_was_handed_in_is_not_closed() {
+    let Some(server) = need("mongodb") else {
+        return;
+    };
+    let base = database();
+    let client = Client::with_uri_str(&server).await.unwrap();
+    let store = MongoBackend::from_client(client.clone(), &base, MongoOptions::new(""))
+        .await
+        .unwrap();
+    store
+        .put(&items(), &key("a"), ANY, Put::default())
+        .await
+        .unwrap();
+    store.close().await.unwrap();
+    let count = client
+        .database(&base)
+        .collection::<Document>("items")
+        .count_documents(doc! {})
+        .await
+        .unwrap();
+    assert_eq!(count, 1);
+    clear(&server, &base).await;
+}
+
+#[tokio::test]
+async fn journal_false_is_not_durable() {
+    let Some(own) = Own::new(|options| options.journal = false).await else {
+        return;
+    };
+    assert!(!own.store.capabilities().durable);
+    own.store
+        .put(&items(), &key("a"), ANY, Put::default())
+        .await
+        .unwrap();
+    own.end().await;
+}
