@@ -113,7 +113,7 @@ impl Mysql {
         };
         let facts = driver.facts().await?;
         if facts.packet < LEAST_PACKET {
-            return Err(Error::invalid(format!(
+            return Err(Error::unsupported(format!(
                 "the server takes packets of {} bytes at most; raise max_allowed_packet to {LEAST_PACKET} or more",
                 facts.packet
             )));
@@ -121,7 +121,7 @@ impl Mysql {
         driver.spelling.packet = facts.packet;
         let durable = facts.loses.is_empty();
         if options.durable && !durable {
-            return Err(Error::invalid(format!(
+            return Err(Error::unsupported(format!(
                 "the server runs with {}, so that a loss of power may take what was written. \
                  Change that, or accept it with the option durable=false",
                 facts.loses.join(" and ")

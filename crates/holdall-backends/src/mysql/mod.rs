@@ -25,7 +25,7 @@ impl MysqlBackend {
     /// # Errors
     /// `Unavailable` if the server cannot be reached; `Denied` if it refuses the
     /// user, or the user may not make tables; `NotFound` if there is no such
-    /// database; `Invalid` if the server loses what it has written when the
+    /// database; `Unsupported` if the server loses what it has written when the
     /// power fails and that was not asked for, or takes only small packets;
     /// `Corrupt` for tables of a newer format.
     pub async fn open(options: MysqlOptions) -> Result<Self> {
