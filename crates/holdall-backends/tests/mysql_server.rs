@@ -138,10 +138,10 @@ async fn who_may_not_is_told_what_is_missing() {
     let url = fresh(&server.url()).await;
     let (_, database) = url.rsplit_once('/').unwrap();
     let mut sql = Conn::from_url(&url).await.unwrap();
-    sql.query_drop("CREATE USER reader@'%' IDENTIFIED BY 'hunter2'")
+    sql.query_drop("CREATE USER reader@localhost IDENTIFIED BY 'hunter2'")
         .await
         .unwrap();
-    sql.query_drop(format!("GRANT SELECT ON {database}.* TO reader@'%'"))
+    sql.query_drop(format!("GRANT SELECT ON {database}.* TO reader@localhost"))
         .await
         .unwrap();
     let reader = |password: &str| {
@@ -170,9 +170,11 @@ async fn who_may_not_is_told_what_is_missing() {
     let put = store.put(&items(), &key("a"), ANY, doc("{}")).await;
     put.unwrap();
     let rights = "SELECT, INSERT, UPDATE, DELETE";
-    sql.query_drop(format!("GRANT {rights} ON {database}.* TO reader@'%'"))
-        .await
-        .unwrap();
+    sql.query_drop(format!(
+        "GRANT {rights} ON {database}.* TO reader@localhost"
+    ))
+    .await
+    .unwrap();
     let store = MysqlBackend::open(reader("hunter2")).await.unwrap();
     let put = store.put(&items(), &key("b"), ANY, doc("{}")).await;
     put.unwrap();
