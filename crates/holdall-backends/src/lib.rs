@@ -12,6 +12,8 @@ mod gate;
 pub mod http;
 #[cfg(feature = "mongodb")]
 pub mod mongodb;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "redis")]
@@ -20,15 +22,16 @@ pub mod redis;
     feature = "dynamodb",
     feature = "http",
     feature = "mongodb",
+    feature = "mysql",
     feature = "postgres",
     feature = "redis",
     feature = "sqlite"
 ))]
 mod setting;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 #[cfg_attr(
-    not(feature = "postgres"),
-    allow(dead_code, reason = "some of it is for database servers alone")
+    not(all(feature = "mysql", feature = "postgres")),
+    allow(dead_code, reason = "some of it is for one database alone")
 )]
 mod sql;
 #[cfg(feature = "sqlite")]
@@ -36,6 +39,7 @@ pub mod sqlite;
 #[cfg(any(
     feature = "dynamodb",
     feature = "http",
+    feature = "mysql",
     feature = "postgres",
     feature = "redis"
 ))]

@@ -20,6 +20,10 @@ pub(crate) fn schemes() -> Vec<(&'static str, Factory)> {
         ("mongodb", factory(mongodb)),
         #[cfg(feature = "mongodb")]
         ("mongodb+srv", factory(mongodb)),
+        #[cfg(feature = "mysql")]
+        ("mariadb", factory(mysql)),
+        #[cfg(feature = "mysql")]
+        ("mysql", factory(mysql)),
         #[cfg(feature = "postgres")]
         ("postgres", factory(postgres)),
         #[cfg(feature = "postgres")]
@@ -45,6 +49,10 @@ pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
     ("mongodb", "mongodb"),
     #[cfg(not(feature = "mongodb"))]
     ("mongodb+srv", "mongodb"),
+    #[cfg(not(feature = "mysql"))]
+    ("mariadb", "mysql"),
+    #[cfg(not(feature = "mysql"))]
+    ("mysql", "mysql"),
     #[cfg(not(feature = "postgres"))]
     ("postgres", "postgres"),
     #[cfg(not(feature = "postgres"))]
@@ -128,6 +136,25 @@ async fn http(settings: Settings, env: Env) -> Result<DynBackend> {
         options.set(name, value)?;
     }
     Ok(HttpBackend::open(options).await?.into())
+}
+
+#[cfg(feature = "mysql")]
+async fn mysql(settings: Settings, env: Env) -> Result<DynBackend> {
+    use holdall_backends::mysql::{MysqlBackend, MysqlOptions};
+
+    if !settings.location().starts_with("//") {
+        return Err(invalid(
+            &settings,
+            "two slashes, the user and the host follow the colon: write mysql://USER@HOST/DATABASE",
+        ));
+    }
+    let mut options = MysqlOptions::new(format!("mysql:{}", settings.location()));
+    options.server.env = env;
+    options.server.create = !settings.is_existing();
+    for (name, value) in settings.options() {
+        options.set(name, value)?;
+    }
+    Ok(MysqlBackend::open(options).await?.into())
 }
 
 #[cfg(feature = "postgres")]

@@ -28,6 +28,7 @@
 //! | --- | --- | --- |
 //! | `memory:` | the reference, for tests; empty at each opening | |
 //! | `mongodb://HOST/DATABASE` | MongoDB | `mongodb` |
+//! | `mysql://USER@HOST/DATABASE` | a MySQL or MariaDB database; `mariadb:` is the same | `mysql` |
 //! | `postgres://USER@HOST/DATABASE` | a PostgreSQL database | `postgres` |
 //! | `dynamodb:TABLE` | a table of DynamoDB | `dynamodb` |
 //! | `redis://HOST:PORT`, `rediss://HOST:PORT` | Redis, one server or a cluster | `redis` |
@@ -65,6 +66,8 @@ pub mod backends {
     pub use holdall_backends::dynamodb;
     #[cfg(feature = "mongodb")]
     pub use holdall_backends::mongodb;
+    #[cfg(feature = "mysql")]
+    pub use holdall_backends::mysql;
     #[cfg(feature = "postgres")]
     pub use holdall_backends::postgres;
     #[cfg(feature = "redis")]
