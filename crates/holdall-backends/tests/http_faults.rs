@@ -625,10 +625,11 @@ mod many {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn clients_that_lie_repeat_or_hang_are_found_out() {
+        // What shows a lie first depends on what was lost: an item, or an increment.
         for (how, wanted) in [
-            (How::Lies, "should be one of"),
-            (How::Repeats, ""),
-            (How::Hangs, "a write hangs"),
+            (How::Lies, ["should be one of", "the counter shows"]),
+            (How::Repeats, ["", ""]),
+            (How::Hangs, ["a write hangs", "a write hangs"]),
         ] {
             let store = DynBackend::from(MemoryBackend::new());
             let (url, _) = serving::serve(store.clone(), Env::system()).await;
@@ -643,7 +644,8 @@ mod many {
             };
             let result = faults::run(Subject::new(url, opener).beside(store), options).await;
             let why = result.expect_err("nobody noticed");
-            assert!(why.contains(wanted), "{how:?}: {why}");
+            let is_told = wanted.iter().any(|wanted| why.contains(wanted));
+            assert!(is_told, "{how:?}: {why}");
             assert!(why.contains("HOLDALL_FAULT_SEED="), "{why}");
         }
     }
