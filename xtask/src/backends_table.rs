@@ -30,6 +30,11 @@ const BACKENDS: &[Backend] = &[
         test: "http",
     },
     Backend {
+        scheme: "mysql:",
+        package: "holdall-backends",
+        test: "mysql",
+    },
+    Backend {
         scheme: "postgres:",
         package: "holdall-backends",
         test: "postgres",

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use holdall::{Config, Error, ErrorKind, Settings, Store, Stores};
+use holdall::{Btps, Config, Error, ErrorKind, Settings, Store, Stores};
 use tokio::sync::OnceCell;
 
 use crate::environment;
@@ -48,8 +48,9 @@ impl Door {
     }
 
     /// Which store is meant: that of `--store`, else of `HOLDALL_STORE`, else
-    /// the default of `holdall.toml`, else the default. What has a colon is a
-    /// URL, anything else a name in `holdall.toml`.
+    /// the default of `holdall.toml`, else that of the variables of a BTPS server,
+    /// else the default. What has a colon is a URL, anything else a name in
+    /// `holdall.toml`.
     pub(crate) fn choose(&self) -> Result<Chosen, Failure> {
         let (named, origin) = match &self.flag {
             Some(flag) => (Some(flag.clone()), Origin::Flag("--store")),
@@ -79,6 +80,15 @@ impl Door {
                 || config.server().is_empty())
         {
             return Ok(Chosen::of(Which::Default(config), Origin::File));
+        }
+        if let Some(Btps { trust, identity }) = Btps::read(environment::variable)? {
+            if trust.settings != identity.settings {
+                return Err(Failure::usage(
+                    "TRUST_STORE_TYPE and IDENTITY_STORE_TYPE name two stores; say by --store which is meant",
+                ));
+            }
+            let origin = Origin::Variable("TRUST_STORE_TYPE".into());
+            return Ok(Chosen::of(Which::Url(trust.settings), origin));
         }
         let settings = Settings::parse(DEFAULT)?;
         Ok(Chosen::of(Which::Url(settings), Origin::Default))

@@ -10,6 +10,8 @@ use crate::registry::{Factory, factory};
 pub(crate) fn schemes() -> Vec<(&'static str, Factory)> {
     vec![
         ("memory", factory(memory)),
+        #[cfg(feature = "dynamodb")]
+        ("dynamodb", factory(dynamodb)),
         #[cfg(feature = "http")]
         ("http", factory(http)),
         #[cfg(feature = "http")]
@@ -18,6 +20,10 @@ pub(crate) fn schemes() -> Vec<(&'static str, Factory)> {
         ("mongodb", factory(mongodb)),
         #[cfg(feature = "mongodb")]
         ("mongodb+srv", factory(mongodb)),
+        #[cfg(feature = "mysql")]
+        ("mariadb", factory(mysql)),
+        #[cfg(feature = "mysql")]
+        ("mysql", factory(mysql)),
         #[cfg(feature = "postgres")]
         ("postgres", factory(postgres)),
         #[cfg(feature = "postgres")]
@@ -33,6 +39,8 @@ pub(crate) fn schemes() -> Vec<(&'static str, Factory)> {
 
 /// Schemes that this build could have and has not, each with its feature.
 pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
+    #[cfg(not(feature = "dynamodb"))]
+    ("dynamodb", "dynamodb"),
     #[cfg(not(feature = "http"))]
     ("http", "http"),
     #[cfg(not(feature = "http"))]
@@ -41,6 +49,10 @@ pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
     ("mongodb", "mongodb"),
     #[cfg(not(feature = "mongodb"))]
     ("mongodb+srv", "mongodb"),
+    #[cfg(not(feature = "mysql"))]
+    ("mariadb", "mysql"),
+    #[cfg(not(feature = "mysql"))]
+    ("mysql", "mysql"),
     #[cfg(not(feature = "postgres"))]
     ("postgres", "postgres"),
     #[cfg(not(feature = "postgres"))]
@@ -126,6 +138,25 @@ async fn http(settings: Settings, env: Env) -> Result<DynBackend> {
     Ok(HttpBackend::open(options).await?.into())
 }
 
+#[cfg(feature = "mysql")]
+async fn mysql(settings: Settings, env: Env) -> Result<DynBackend> {
+    use holdall_backends::mysql::{MysqlBackend, MysqlOptions};
+
+    if !settings.location().starts_with("//") {
+        return Err(invalid(
+            &settings,
+            "two slashes, the user and the host follow the colon: write mysql://USER@HOST/DATABASE",
+        ));
+    }
+    let mut options = MysqlOptions::new(format!("mysql:{}", settings.location()));
+    options.server.env = env;
+    options.server.create = !settings.is_existing();
+    for (name, value) in settings.options() {
+        options.set(name, value)?;
+    }
+    Ok(MysqlBackend::open(options).await?.into())
+}
+
 #[cfg(feature = "postgres")]
 async fn postgres(settings: Settings, env: Env) -> Result<DynBackend> {
     use holdall_backends::postgres::{PostgresBackend, PostgresOptions};
@@ -181,4 +212,24 @@ async fn mongodb(settings: Settings, env: Env) -> Result<DynBackend> {
         options.set(name, value)?;
     }
     Ok(MongoBackend::open(options).await?.into())
+}
+
+#[cfg(feature = "dynamodb")]
+async fn dynamodb(settings: Settings, env: Env) -> Result<DynBackend> {
+    use holdall_backends::dynamodb::{DynamoDbBackend, DynamoDbOptions};
+
+    let table = settings.path();
+    if table.is_empty() || table.contains('/') {
+        return Err(invalid(
+            &settings,
+            "the name of the table follows the colon at once: write dynamodb:TABLE?region=REGION",
+        ));
+    }
+    let mut options = DynamoDbOptions::new(table);
+    options.env = env;
+    options.create = !settings.is_existing();
+    for (name, value) in settings.options() {
+        options.set(name, value)?;
+    }
+    Ok(DynamoDbBackend::open(options).await?.into())
 }

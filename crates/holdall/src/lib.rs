@@ -28,7 +28,9 @@
 //! | --- | --- | --- |
 //! | `memory:` | the reference, for tests; empty at each opening | |
 //! | `mongodb://HOST/DATABASE` | MongoDB | `mongodb` |
+//! | `mysql://USER@HOST/DATABASE` | a MySQL or MariaDB database; `mariadb:` is the same | `mysql` |
 //! | `postgres://USER@HOST/DATABASE` | a PostgreSQL database | `postgres` |
+//! | `dynamodb:TABLE` | a table of DynamoDB | `dynamodb` |
 //! | `redis://HOST:PORT`, `rediss://HOST:PORT` | Redis, one server or a cluster | `redis` |
 //! | `sqlite:PATH` | one SQLite file, the embedded default | `sqlite` |
 //!
@@ -36,6 +38,7 @@
 //! home folder and no terminal: whoever uses it hands over [`Settings`] or a
 //! [`Config`].
 
+mod btps;
 mod built_in;
 mod config;
 mod layer;
@@ -47,6 +50,7 @@ mod url;
 
 pub mod prelude;
 
+pub use btps::{Btps, BtpsStore};
 pub use config::{Config, ModelConfig, ModelKind, ServerSetting, StoreConfig};
 pub use holdall_core::*;
 pub use holdall_models::{Records, records};
@@ -58,8 +62,12 @@ pub use stores::Stores;
 
 /// The backends that are built in, for what their URLs cannot say.
 pub mod backends {
+    #[cfg(feature = "dynamodb")]
+    pub use holdall_backends::dynamodb;
     #[cfg(feature = "mongodb")]
     pub use holdall_backends::mongodb;
+    #[cfg(feature = "mysql")]
+    pub use holdall_backends::mysql;
     #[cfg(feature = "postgres")]
     pub use holdall_backends::postgres;
     #[cfg(feature = "redis")]

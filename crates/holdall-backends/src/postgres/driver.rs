@@ -11,7 +11,7 @@ use deadpool_postgres::{
 };
 use futures_util::future::{join_all, select};
 use futures_util::{StreamExt, TryStreamExt};
-use holdall_core::{Error, Result};
+use holdall_core::{Error, MAX_DOC, Result};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Config, NoTls};
@@ -23,7 +23,9 @@ use super::spelling::PostgresSpelling;
 use super::values::type_of;
 use crate::sql::Value;
 use crate::sql::server::Spelling;
-use crate::sql::server::driver::{Answer, Connection, Driver, Failure, Row, Statement, Step};
+use crate::sql::server::driver::{
+    Answer, Connection, Driver, Failure, Limits, Row, Statement, Step,
+};
 use crate::tls::{TlsFiles, client_config, read_file};
 
 /// Statements that a connection keeps prepared.
@@ -251,7 +253,13 @@ impl Driver for Postgres {
     type Connection = PostgresConnection;
 
     const RESERVED: &'static str = "pg_";
-    const MAX_BATCH: u64 = 32 * 1024 * 1024;
+    fn limits(&self) -> Limits {
+        Limits {
+            max_ops: 10_000,
+            max_bytes: 32 * 1024 * 1024,
+            max_doc: MAX_DOC,
+        }
+    }
 
     fn spelling(&self) -> &dyn Spelling {
         &self.spelling
@@ -446,7 +454,7 @@ impl PostgresConnection {
         Ok(match statement.step {
             Step::Begin => Ready::Simple(self.begin.clone()),
             Step::Commit => Ready::Simple("COMMIT".into()),
-            Step::Plain => {
+            Step::Plain | Step::Define | Step::Lock => {
                 let sql = numbered(&statement.sql);
                 let types: Vec<Type> = statement.values.iter().map(type_of).collect();
                 if self.prepare && statement.is_common {

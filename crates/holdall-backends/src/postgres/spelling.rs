@@ -1,6 +1,6 @@
 //! How PostgreSQL spells statements.
 
-use holdall_core::{Holds, Index, Path, Test, Type, Value as Json, sort_key_range};
+use holdall_core::{CollectionName, Holds, Index, Path, Test, Type, Value as Json, sort_key_range};
 
 use super::json::exact_text;
 use crate::sql::plan::Tested;
@@ -215,6 +215,20 @@ impl Spelling for PostgresSpelling {
         ))
     }
 
+    // The lock on its row lasts, and what changes the schema waits for all who
+    // use the table.
+    fn lock_layout(&self, _: &CollectionName) -> Option<Statement> {
+        None
+    }
+
+    fn shared_lock(&self) -> &'static str {
+        ""
+    }
+
+    fn key(&self) -> &'static str {
+        "key"
+    }
+
     fn table(&self, name: &str) -> String {
         format!("{}.{}", self.quote(&self.schema), self.quote(name))
     }
@@ -228,6 +242,10 @@ impl Spelling for PostgresSpelling {
                 Value::Text(name.to_owned()),
             ],
         )
+    }
+
+    fn is_taken(&self, name: &str) -> Statement {
+        self.exists(name)
     }
 
     fn create_table(&self, name: &str) -> Vec<Statement> {
@@ -260,6 +278,10 @@ impl Spelling for PostgresSpelling {
         ))]
     }
 
+    fn empties_tables(&self) -> bool {
+        true
+    }
+
     fn empty_table(&self, table: &Table) -> Vec<Statement> {
         let mut statements = vec![self.plain(format!("TRUNCATE {}", table.quoted))];
         // Their indexes go with them.
@@ -270,12 +292,17 @@ impl Spelling for PostgresSpelling {
             ))
         });
         statements.extend(columns);
-        let indexes = table.layout.indexes.iter().map(|indexed| {
-            let name = self.table(&table.index_name(indexed.id));
-            self.plain(format!("DROP INDEX IF EXISTS {name}"))
+        let indexes = table.layout.indexes.iter().flat_map(|indexed| {
+            let name = table.index_name(indexed.id);
+            self.drop_index(table, &name, &indexed.index)
         });
         statements.extend(indexes);
         statements
+    }
+
+    fn drop_index(&self, _: &Table, name: &str, _: &Index) -> Vec<Statement> {
+        let (index, inner) = (self.table(name), self.table(&format!("{name}_in")));
+        vec![self.plain(format!("DROP INDEX IF EXISTS {index}, {inner}"))]
     }
 
     fn add_column(&self, table: &Table, column: &str, holding: Holding) -> Statement {
@@ -513,7 +540,7 @@ impl Spelling for PostgresSpelling {
         }
     }
 
-    fn has_words(&self, column: &str, words: &[String]) -> Clause {
+    fn has_words(&self, _: &Table, column: &str, words: &[String]) -> Clause {
         let words = words.iter().cloned().map(Value::Text).collect();
         Clause::new(
             format!("{column} @> ?::text[]"),

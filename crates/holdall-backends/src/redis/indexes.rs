@@ -8,9 +8,7 @@ use std::sync::Arc;
 use ::redis::Value as Answer;
 use futures_util::TryStreamExt;
 use hashbrown::HashMap;
-use holdall_core::{
-    CollectionName, Digest, Doc, Error, Holds, Index, Item, Path, Result, Scan, Type,
-};
+use holdall_core::{CollectionName, Digest, Doc, Error, Index, Item, Result, Scan};
 use parking_lot::RwLock;
 use serde_json::{Value, json};
 
@@ -18,6 +16,7 @@ use super::error::damaged;
 use super::link::{Fault, Line};
 use super::script::{Call, FILL, INDEXES};
 use super::{Shared, answer, pages};
+use crate::declaration;
 
 /// How often a change of indexes is tried again when others change them too.
 const TRIES: usize = 16;
@@ -94,49 +93,18 @@ impl Unique {
     }
 
     fn write(&self) -> Value {
-        let paths: Vec<String> = self.index.paths.iter().map(ToString::to_string).collect();
-        let holds = match self.index.holds {
-            Holds::Any => "any",
-            Holds::Words => "words",
-            Holds::Only(of) => type_name(of),
-        };
-        json!({"id": self.id, "ready": self.ready, "paths": paths, "holds": holds})
+        let mut members = declaration::write(&self.index);
+        members.insert("id".to_owned(), json!(self.id));
+        members.insert("ready".to_owned(), json!(self.ready));
+        Value::Object(members)
     }
 
     fn read(value: &Value) -> Option<Self> {
-        let paths = value.get("paths")?.as_array()?.iter();
-        let paths = paths.map(|path| path.as_str()?.parse::<Path>().ok());
-        let holds = match value.get("holds")?.as_str()? {
-            "any" => Holds::Any,
-            name => Holds::Only(*TYPES.iter().find(|of| type_name(**of) == name)?),
-        };
         Some(Self {
             id: value.get("id")?.as_str()?.to_owned(),
             ready: value.get("ready")?.as_bool()?,
-            index: Index::on(paths.collect::<Option<Vec<_>>>()?)
-                .holding(holds)
-                .unique(),
+            index: declaration::read(value)?.unique(),
         })
-    }
-}
-
-const TYPES: [Type; 6] = [
-    Type::Null,
-    Type::Bool,
-    Type::Number,
-    Type::String,
-    Type::Array,
-    Type::Object,
-];
-
-fn type_name(of: Type) -> &'static str {
-    match of {
-        Type::Null => "null",
-        Type::Bool => "bool",
-        Type::Number => "number",
-        Type::String => "string",
-        Type::Array => "array",
-        Type::Object => "object",
     }
 }
 

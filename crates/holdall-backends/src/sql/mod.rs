@@ -9,7 +9,7 @@ mod clause;
 pub(crate) mod declared;
 pub(crate) mod names;
 pub(crate) mod plan;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 pub(crate) mod server;
 
 pub(crate) use self::clause::{Clause, Kind, Value, marks};

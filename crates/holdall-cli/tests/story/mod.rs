@@ -59,6 +59,10 @@ impl Folder {
             .env_remove("HOLDALL_STORE")
             .env_remove("HOLDALL_TOKENS")
             .env_remove("HOLDALL_TOKEN")
+            .env_remove("TRUST_STORE_TYPE")
+            .env_remove("IDENTITY_STORE_TYPE")
+            .env_remove("MONGODB_URI")
+            .env_remove("POSTGRES_URI")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use holdall_core::{ChangeKind, CollectionName, Doc, Error, Index, Result};
 
 use super::driver::{Connection, Driver, Failure, Statement, rows};
-use super::layout::{Layout, Table, holding};
+use super::layout::{Indexed, Layout, Table, holding};
 use super::{Shared, damaged, index_columns, log, write};
 use crate::sql::Value;
 use crate::sql::changes::Logged;
@@ -72,14 +72,13 @@ async fn hold<D: Driver>(
     connection: &mut D::Connection,
     collection: &CollectionName,
 ) -> Result<Table, Failure> {
-    let hold = vec![
-        Statement::begin(),
-        shared.find_table(collection, " FOR UPDATE"),
-    ];
+    let mut hold = vec![Statement::begin()];
+    hold.extend(shared.spelling().lock_layout(collection));
+    hold.push(shared.find_table(collection, " FOR UPDATE"));
     let answers = connection.run(hold).await?;
     let row = answers
         .into_iter()
-        .nth(1)
+        .last()
         .and_then(|answer| answer.rows.into_iter().next());
     let row = row.ok_or_else(|| Error::other("a collection that has a table is not listed"))?;
     Ok(Table::read(&row, |name| shared.own(name))?)
@@ -143,10 +142,11 @@ async fn fill<D: Driver>(
     if table.layout.columns.iter().all(|column| column.ready) {
         return Ok(());
     }
+    let key = shared.spelling().key();
     let mut after = String::new();
     loop {
         let sql = format!(
-            "SELECT key, version, doc FROM {} WHERE key > ? ORDER BY key LIMIT {PAGE}",
+            "SELECT {key}, version, doc FROM {} WHERE {key} > ? ORDER BY {key} LIMIT {PAGE}",
             table.quoted
         );
         let page = rows(
@@ -230,10 +230,16 @@ async fn take_back<D: Driver>(
 ) -> Result<(), Failure> {
     let table = hold(shared, connection, collection).await?;
     let mut layout = table.layout.clone();
-    layout
-        .indexes
-        .retain(|there| there.ready || !indexes.contains(&there.index));
-    let statements = vec![lay_out(shared, &table, &layout, 0), Statement::commit()];
+    let is_kept = |there: &Indexed| there.ready || !indexes.contains(&there.index);
+    layout.indexes.retain(is_kept);
+    let gone = table.layout.indexes.iter().filter(|there| !is_kept(there));
+    let mut statements: Vec<_> = gone
+        .flat_map(|there| {
+            let name = table.index_name(there.id);
+            shared.spelling().drop_index(&table, &name, &there.index)
+        })
+        .collect();
+    statements.extend([lay_out(shared, &table, &layout, 0), Statement::commit()]);
     connection.run(statements).await.map(drop)
 }
 
@@ -250,8 +256,9 @@ async fn duplicates<D: Driver>(
         .map(|column| format!("{column} IS NOT NULL"))
         .chain(limit)
         .collect();
+    let key = shared.spelling().key();
     let sql = format!(
-        "SELECT min(key), max(key) FROM {} WHERE {} GROUP BY {} HAVING count(*) > 1 LIMIT 1",
+        "SELECT min({key}), max({key}) FROM {} WHERE {} GROUP BY {} HAVING count(*) > 1 LIMIT 1",
         table.quoted,
         there.join(" AND "),
         columns.join(", ")
@@ -306,13 +313,27 @@ async fn drop_now<D: Driver>(
         shared.own("holdall_bodies"),
         table.quoted
     );
-    let any = format!("SELECT key FROM {} LIMIT 1", table.quoted);
+    let key = shared.spelling().key();
+    let any = format!("SELECT {key} FROM {} LIMIT 1", table.quoted);
     let mut statements = shared.spelling().lock_table(&table);
+    // From here on no batch is committed that went by the old layout.
+    statements.push(lay_out(shared, &table, &layout, 1));
+    if !shared.spelling().empties_tables() {
+        connection
+            .run(vec![shared.spelling().lock_schema()])
+            .await?;
+        let name = shared.new_table(connection, collection).await?;
+        let replace = format!(
+            "UPDATE {} SET table_name = ? WHERE id = ?",
+            shared.own("holdall_collections")
+        );
+        let values = [Value::Text(name), Value::Int(table.id)];
+        statements.push(Statement::new(replace, values));
+    }
     let locks = statements.len();
     statements.extend([
         Statement::new(any, []),
         Statement::new(release, [Value::Time(now.as_micros())]),
-        lay_out(shared, &table, &layout, 1),
     ]);
     let answers = connection.run(statements).await?;
     let was_filled = answers.get(locks).is_some_and(|any| !any.rows.is_empty());

@@ -24,6 +24,12 @@ pub(crate) struct Statement {
 pub(crate) enum Step {
     Begin,
     Plain,
+    /// It changes the schema. Some databases commit what came before then; the
+    /// transaction goes on behind it.
+    Define,
+    /// It takes a lock that is held to the end of the transaction, whatever
+    /// commits before it.
+    Lock,
     Commit,
 }
 
@@ -43,6 +49,22 @@ impl Statement {
         Self {
             is_common: false,
             ..Self::new(sql, values)
+        }
+    }
+
+    /// A statement that changes the schema.
+    pub(crate) fn define(sql: impl Into<String>) -> Self {
+        Self {
+            step: Step::Define,
+            ..Self::once(sql, [])
+        }
+    }
+
+    /// A statement that takes a lock.
+    pub(crate) fn lock(sql: impl Into<String>, values: impl IntoIterator<Item = Value>) -> Self {
+        Self {
+            step: Step::Lock,
+            ..Self::once(sql, values)
         }
     }
 
@@ -112,6 +134,17 @@ impl From<Error> for Failure {
     }
 }
 
+/// What a database server takes at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Operations of a batch.
+    pub(crate) max_ops: usize,
+    /// Bytes of a batch.
+    pub(crate) max_bytes: u64,
+    /// Bytes of a doc.
+    pub(crate) max_doc: usize,
+}
+
 /// A database server.
 pub(crate) trait Driver: Debug + Send + Sync + 'static {
     type Connection: Connection;
@@ -119,8 +152,8 @@ pub(crate) trait Driver: Debug + Send + Sync + 'static {
     /// How the names of tables start that belong to the database.
     const RESERVED: &'static str;
 
-    /// The most bytes of a batch.
-    const MAX_BATCH: u64;
+    /// What it takes at most.
+    fn limits(&self) -> Limits;
 
     /// How it spells statements.
     fn spelling(&self) -> &dyn Spelling;

@@ -34,10 +34,11 @@ pub(super) fn append<D: Driver>(
     let any = shared.spelling().any_of("id", Kind::Int, tables);
     let sql = format!(
         "INSERT INTO {} (batch, at, until, changes) VALUES (?, ?, ?, \
-         CASE WHEN (SELECT coalesce(sum(generation), 0) FROM {} WHERE {}) = ? THEN ? END)",
+         CASE WHEN (SELECT coalesce(sum(generation), 0) FROM {} WHERE {}{}) = ? THEN ? END)",
         shared.own("holdall_log"),
         shared.own("holdall_collections"),
-        any.sql
+        any.sql,
+        shared.spelling().shared_lock()
     );
     let mut values = row(id, now).to_vec();
     values.extend(any.values);

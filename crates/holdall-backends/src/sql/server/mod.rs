@@ -32,8 +32,8 @@ use async_trait::async_trait;
 use holdall_core::{
     Backend, Batch, BatchLimits, ByteStream, Capabilities, ChangeStream, CollectionName,
     Conditions, DynBackend, Error, Filter, GetOptions, Group, Index, Item, ItemStream, Key,
-    MAX_DOC, MAX_KEY, Outcome, Parts, Path, Query, QuerySupport, Result, Scan, Scope, Snapshot,
-    Staged, Version, Watch, WatchFrom, Written,
+    MAX_KEY, Outcome, Parts, Path, Query, QuerySupport, Result, Scan, Scope, Snapshot, Staged,
+    Version, Watch, WatchFrom, Written,
 };
 
 pub use self::options::ServerOptions;
@@ -248,14 +248,7 @@ impl<D: Driver> Shared<D> {
             connection.roll_back().await;
             return Ok(self.catalogue.learn(collection, table));
         }
-        let base = names::base(collection, D::RESERVED);
-        let mut name = base.clone();
-        let mut number = 2;
-        while !rows(connection, spelling.exists(&name)).await?.is_empty() {
-            name = format!("{base}_{number}");
-            number += 1;
-        }
-        let mut statements = spelling.create_table(&name);
+        let name = self.new_table(connection, collection).await?;
         let insert = format!(
             "INSERT INTO {} (name, table_name, generation, layout) VALUES (?, ?, 0, ?)",
             self.own("holdall_collections")
@@ -265,10 +258,29 @@ impl<D: Driver> Shared<D> {
             Value::Text(name),
             Value::Text(layout::Layout::default().text()),
         ];
-        statements.extend([Statement::new(insert, values), Statement::commit()]);
-        connection.run(statements).await?;
+        let insert = Statement::once(insert, values);
+        connection.run(vec![insert, Statement::commit()]).await?;
         let made = self.look_up(connection, collection).await?;
         made.ok_or_else(|| Error::other("a table that was made is not there").into())
+    }
+
+    /// Makes a table for a collection, under a name that is free; answers the
+    /// name. The schema is locked.
+    async fn new_table(
+        &self,
+        connection: &mut D::Connection,
+        collection: &CollectionName,
+    ) -> Result<String, Failure> {
+        let spelling = self.spelling();
+        let base = names::base(collection, D::RESERVED);
+        let mut name = base.clone();
+        let mut number = 2;
+        while !rows(connection, spelling.is_taken(&name)).await?.is_empty() {
+            name = format!("{base}_{number}");
+            number += 1;
+        }
+        connection.run(spelling.create_table(&name)).await?;
+        Ok(name)
     }
 
     /// Runs statements that only read one table; `None` if there is no such
@@ -320,11 +332,12 @@ impl<D: Driver> From<SqlBackend<D>> for DynBackend {
 #[async_trait]
 impl<D: Driver> Backend for SqlBackend<D> {
     fn capabilities(&self) -> Capabilities {
+        let limits = self.shared.driver.limits();
         Capabilities {
             batch: BatchLimits {
                 scope: Scope::Store,
-                max_ops: 10_000,
-                max_bytes: D::MAX_BATCH,
+                max_ops: limits.max_ops,
+                max_bytes: limits.max_bytes,
             },
             snapshot: Snapshot::Page,
             conditions: Conditions::Full,
@@ -333,7 +346,7 @@ impl<D: Driver> Backend for SqlBackend<D> {
             durable: self.shared.durable,
             shared: true,
             max_key: MAX_KEY,
-            max_doc: MAX_DOC,
+            max_doc: limits.max_doc,
             max_body: bodies::MAX_BODY,
         }
     }

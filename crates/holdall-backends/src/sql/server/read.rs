@@ -43,9 +43,10 @@ pub(super) async fn get<D: Driver>(
     key: &Key,
     options: &GetOptions,
 ) -> Result<Option<Item>> {
-    let wanted = columns(options.parts);
+    let column = shared.spelling().key();
+    let wanted = columns(options.parts, column);
     let statement = |table: &Table| {
-        let sql = format!("SELECT {wanted} FROM {} WHERE key = ?", table.quoted);
+        let sql = format!("SELECT {wanted} FROM {} WHERE {column} = ?", table.quoted);
         Ok(vec![Statement::new(
             sql,
             [Value::Text(key.as_str().to_owned())],
@@ -72,14 +73,15 @@ pub(super) async fn get_many<D: Driver>(
     parts: Parts,
 ) -> Result<Vec<Option<Item>>> {
     let mut found = hashbrown::HashMap::new();
-    let wanted = columns(parts);
+    let column = shared.spelling().key();
+    let wanted = columns(parts, column);
     for some in keys.chunks(KEYS) {
         let statement = |table: &Table| {
             let values = some
                 .iter()
                 .map(|key| Value::Text(key.as_str().to_owned()))
                 .collect();
-            let any = shared.spelling().any_of("key", Kind::Text, values);
+            let any = shared.spelling().any_of(column, Kind::Text, values);
             let sql = format!("SELECT {wanted} FROM {} WHERE {}", table.quoted, any.sql);
             Ok(vec![Statement::new(sql, any.values)])
         };
@@ -110,21 +112,35 @@ pub(super) async fn get_many<D: Driver>(
 
 /// The collections that have items.
 pub(super) async fn collections<D: Driver>(shared: &Arc<Shared<D>>) -> Result<Vec<CollectionName>> {
+    const ATTEMPTS: usize = 5;
     let mut connection = shared.connect().await?;
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        match filled(shared, &mut connection).await {
+            // A table was dropped between the two reads.
+            Err(Failure::Outdated(_)) if attempt < ATTEMPTS => {}
+            names => return names.map_err(Failure::into_error),
+        }
+    }
+}
+
+async fn filled<D: Driver>(
+    shared: &Shared<D>,
+    connection: &mut D::Connection,
+) -> Result<Vec<CollectionName>, Failure> {
     let sql = format!(
         "SELECT name, table_name FROM {} ORDER BY name",
         shared.own("holdall_collections")
     );
-    let all = rows(&mut connection, Statement::new(sql, []))
-        .await
-        .map_err(Failure::into_error)?;
+    let all = rows(connection, Statement::new(sql, [])).await?;
     let mut names = Vec::new();
     for some in all.chunks(100) {
         let mut parts = Vec::new();
         let mut values = Vec::new();
         for row in some {
             let [name, Value::Text(table)] = row.as_slice() else {
-                return Err(damaged(row));
+                return Err(damaged(row).into());
             };
             let table = shared.own(table);
             parts.push(format!(
@@ -133,13 +149,10 @@ pub(super) async fn collections<D: Driver>(shared: &Arc<Shared<D>>) -> Result<Ve
             values.push(name.clone());
         }
         let filled = Statement::new(parts.join(" UNION ALL "), values);
-        for row in rows(&mut connection, filled)
-            .await
-            .map_err(Failure::into_error)?
-        {
+        for row in rows(connection, filled).await? {
             match row.as_slice() {
                 [Value::Text(name)] => names.push(CollectionName::new(name.clone())?),
-                _ => return Err(damaged(&row)),
+                _ => return Err(damaged(&row).into()),
             }
         }
     }
@@ -157,8 +170,9 @@ pub(super) fn scan<D: Driver>(
     let Some((low, high)) = scan.bounds() else {
         return stream::empty().boxed();
     };
+    let column = shared.spelling().key();
     let edge = |operator: &str, edge: String| {
-        Clause::new(format!("key {operator} ?"), [Value::Text(edge)])
+        Clause::new(format!("{column} {operator} ?"), [Value::Text(edge)])
     };
     let low = match low {
         Bound::Included(key) if key.is_empty() => None,
@@ -503,7 +517,7 @@ impl<D: Driver> Asked<D> {
             clauses.push(plan::behind(position, segment, &self.query, &dialect)?);
         }
         let Clause { sql, values } = Clause::all(clauses);
-        let mut wanted_columns = columns(self.parts(&pushed));
+        let mut wanted_columns = columns(self.parts(&pushed), dialect.key());
         for sort in &self.query.sort {
             // A column that went with its index fails in the order below.
             let column = dialect.column(&sort.path);

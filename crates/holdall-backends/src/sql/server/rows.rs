@@ -14,10 +14,13 @@ use crate::sql::Value;
 
 /// The columns that answer these parts, in the order in which [`read`] takes
 /// them.
-pub(super) fn columns(parts: Parts) -> String {
+pub(super) fn columns(parts: Parts, key: &'static str) -> String {
     let wanted = COLUMNS
         .iter()
-        .map(|(name, _)| *name)
+        .map(|(name, _)| match *name {
+            "key" => key,
+            name => name,
+        })
         .filter(|name| match *name {
             "doc" => parts.doc,
             "body" => parts.body,

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use holdall_core::{Filter, Index, Path, Test};
+use holdall_core::{CollectionName, Filter, Index, Path, Test};
 
 use super::driver::Statement;
 use super::layout::Table;
@@ -38,9 +38,21 @@ pub(crate) trait Spelling: Debug + Send + Sync {
     /// The tables that Holdall keeps for itself, unless they are there.
     fn schema(&self) -> Vec<Statement>;
 
-    /// Waits until no other connection changes the schema; to the end of the
+    /// Waits until no other connection makes tables; to the end of the
     /// transaction.
     fn lock_schema(&self) -> Statement;
+
+    /// Waits until no other connection changes the layout of a collection's
+    /// table, where changing it ends the lock on its row.
+    fn lock_layout(&self, collection: &CollectionName) -> Option<Statement>;
+
+    /// The end of a read that keeps its rows from being changed to the end of
+    /// the transaction, where changing the schema does not wait for all who go
+    /// by it.
+    fn shared_lock(&self) -> &'static str;
+
+    /// The column of the key, as it stands in a statement.
+    fn key(&self) -> &'static str;
 
     /// The full name of a table.
     fn table(&self, name: &str) -> String;
@@ -48,19 +60,30 @@ pub(crate) trait Spelling: Debug + Send + Sync {
     /// Whether a table, view or index of a name is there.
     fn exists(&self, name: &str) -> Statement;
 
+    /// Whether a name cannot be given to a new table.
+    fn is_taken(&self, name: &str) -> Statement;
+
     fn create_table(&self, name: &str) -> Vec<Statement>;
 
     /// Waits until nobody uses a table, and keeps others from it to the end of
     /// the transaction.
     fn lock_table(&self, table: &Table) -> Vec<Statement>;
 
-    /// Empties a table that is locked, and removes the columns of its layout.
+    /// Whether a table is emptied within the transaction. Else the collection is
+    /// given a new one first.
+    fn empties_tables(&self) -> bool;
+
+    /// Empties a table that is locked, and removes the columns of its layout; or
+    /// removes all of one that the collection has no more.
     fn empty_table(&self, table: &Table) -> Vec<Statement>;
 
     fn add_column(&self, table: &Table, column: &str, holding: Holding) -> Statement;
 
     /// Makes an index of this name, unless it is there.
     fn create_index(&self, table: &Table, name: &str, index: &Index) -> Vec<Statement>;
+
+    /// Removes an index of this name, if it is there.
+    fn drop_index(&self, table: &Table, name: &str, index: &Index) -> Vec<Statement>;
 
     /// Whether a column is any of these values.
     fn any_of(&self, column: &str, kind: Kind, values: Vec<Value>) -> Clause;
@@ -97,8 +120,9 @@ pub(crate) trait Spelling: Debug + Send + Sync {
     /// A test that no index answers, or only this column of one.
     fn unindexed(&self, path: &Path, test: &Test, column: Option<&str>) -> Option<Tested>;
 
-    /// Whether the words in a column have all of these.
-    fn has_words(&self, column: &str, words: &[String]) -> Clause;
+    /// Whether the words in a column have all of these; it may hold elsewhere,
+    /// too.
+    fn has_words(&self, table: &Table, column: &str, words: &[String]) -> Clause;
 
     fn quote(&self, name: &str) -> String;
 }
@@ -138,11 +162,15 @@ impl Dialect for Columns<'_> {
 
     fn words(&self, _: i64, path: &Path, words: &[String]) -> Option<Clause> {
         let column = self.table.ready_column(path, Holding::Words)?;
-        Some(self.spelling.has_words(&column, words))
+        Some(self.spelling.has_words(self.table, &column, words))
     }
 
     fn evaluate(&self, _: &Filter) -> Option<Clause> {
         None
+    }
+
+    fn key(&self) -> &'static str {
+        self.spelling.key()
     }
 }
 

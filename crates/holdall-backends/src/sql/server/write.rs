@@ -328,13 +328,13 @@ fn lock<D: Driver>(
     if keys.is_empty() {
         return None;
     }
-    let id = Value::Int(table.id);
-    let any = shared.spelling().any_of("key", Kind::Text, keys);
+    let key = shared.spelling().key();
+    let any = shared.spelling().any_of(key, Kind::Text, keys);
     let sql = format!(
-        "SELECT ?, key, version, created, chunks FROM {} WHERE {} ORDER BY key FOR UPDATE",
-        table.quoted, any.sql
+        "SELECT {}, {key}, version, created, chunks FROM {} WHERE {} ORDER BY {key} FOR UPDATE",
+        table.id, table.quoted, any.sql
     );
-    Some(Statement::new(sql, std::iter::once(id).chain(any.values)))
+    Some(Statement::new(sql, any.values))
 }
 
 /// Reads what the first statements answered, and checks all conditions.
@@ -500,7 +500,7 @@ impl<D: Driver> Application<'_, D> {
     fn apply(&self, table: &Table, mut change: Changes, statements: &mut Vec<Statement>) {
         let spelling = self.shared.spelling();
         let delete = |keys: Vec<Value>| {
-            let any = spelling.any_of("key", Kind::Text, keys);
+            let any = spelling.any_of(spelling.key(), Kind::Text, keys);
             let sql = format!("DELETE FROM {} WHERE {}", table.quoted, any.sql);
             Statement::new(sql, any.values)
         };
@@ -648,8 +648,10 @@ async fn taken<D: Driver>(
     let column = table.column(index.paths.first()?, Holding::SortKey)?;
     let any = shared.spelling().any_of(&column, Kind::Bytes, first_values);
     let sql = format!(
-        "SELECT key, doc FROM {} WHERE {} LIMIT {MOST}",
-        table.quoted, any.sql
+        "SELECT {}, doc FROM {} WHERE {} LIMIT {MOST}",
+        shared.spelling().key(),
+        table.quoted,
+        any.sql
     );
     for row in rows(connection, Statement::new(sql, any.values))
         .await

@@ -1,0 +1,680 @@
+//! DynamoDB as it is met: tables that are not there, servers that go away, that slow
+//! down and that refuse, and what stands in the table.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType,
+    ScalarAttributeType,
+};
+use futures_util::{StreamExt, TryStreamExt};
+use holdall_backends::dynamodb::{DynamoDbBackend, DynamoDbOptions};
+use holdall_core::{
+    Backend, BackendExt, Batch, CollectionName, Condition, Doc, Env, Error, ErrorKind, Filter,
+    GetOptions, Index, Key, ManualClock, Outcome, Put, Retry, Scan, WatchFrom, byte_stream,
+};
+use holdall_testing::proxy::{Fault, Held, Proxy};
+use holdall_testing::services::need;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const ANY: Condition = Condition::Any;
+
+fn items() -> CollectionName {
+    CollectionName::new("items").unwrap()
+}
+
+fn key(key: &str) -> Key {
+    Key::new(key).unwrap()
+}
+
+fn doc(text: &str) -> Put {
+    Put::doc(Doc::parse(text.to_owned()).unwrap())
+}
+
+/// A store of its own in a shared table.
+fn options(endpoint: &str) -> DynamoDbOptions {
+    DynamoDbOptions {
+        endpoint: Some(endpoint.to_owned()),
+        access_key_id: Some("hunter1".to_owned()),
+        secret_access_key: Some("hunter2".to_owned()),
+        prefix: Env::system().version().to_string(),
+        create_table: true,
+        ..DynamoDbOptions::new("stories")
+    }
+}
+
+async fn open(options: DynamoDbOptions) -> DynamoDbBackend {
+    DynamoDbBackend::open(options).await.unwrap()
+}
+
+async fn refused(options: DynamoDbOptions) -> Error {
+    match DynamoDbBackend::open(options).await {
+        Ok(store) => panic!("{store:?} should be refused"),
+        Err(error) => error,
+    }
+}
+
+fn told(error: &Error, kind: ErrorKind, retry: Retry, part: &str) {
+    assert_eq!((error.kind(), error.retry()), (kind, retry), "{error}");
+    assert!(error.to_string().contains(part), "{error}");
+    assert!(!format!("{error:?}").contains("hunter"), "{error:?}");
+}
+
+/// A client of a caller's.
+fn client(endpoint: &str) -> Client {
+    let http = aws_smithy_http_client::Builder::new().build_http();
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .http_client(http)
+        .region(Region::new("us-east-1"))
+        .endpoint_url(endpoint)
+        .credentials_provider(Credentials::new("a", "b", None, None, "test"));
+    Client::from_conf(config.build())
+}
+
+/// The rows of a partition.
+async fn rows(
+    endpoint: &str,
+    partition: &str,
+) -> Vec<std::collections::HashMap<String, AttributeValue>> {
+    let query = client(endpoint)
+        .query()
+        .table_name("stories")
+        .key_condition_expression("p = :p")
+        .expression_attribute_values(":p", AttributeValue::S(partition.to_owned()))
+        .consistent_read(true);
+    query.send().await.unwrap().items.unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_table_that_is_missing_is_made_only_if_that_is_wanted() {
+    let Some(url) = need("dynamodb") else { return };
+    let name = format!("t{}", Env::system().version());
+    let missing = DynamoDbOptions {
+        table: name.clone(),
+        create_table: false,
+        ..options(&url)
+    };
+    let error = refused(missing.clone()).await;
+    told(&error, ErrorKind::NotFound, Retry::No, "create_table=true");
+    let wanted = DynamoDbOptions {
+        create_table: true,
+        ..missing.clone()
+    };
+    let (one, other) = tokio::join!(open(wanted.clone()), open(wanted.clone()));
+    let entry = one.put(&items(), &key("a"), ANY, doc("{}")).await.unwrap();
+    assert_eq!(other.head(&items(), &key("a")).await.unwrap(), Some(entry));
+    let elsewhere = DynamoDbOptions {
+        create: false,
+        prefix: "other".to_owned(),
+        ..wanted.clone()
+    };
+    let error = refused(elsewhere).await;
+    told(
+        &error,
+        ErrorKind::NotFound,
+        Retry::No,
+        "no store with the prefix",
+    );
+    client(&url)
+        .delete_table()
+        .table_name(name)
+        .send()
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_table_of_another_shape_is_left_alone() {
+    let Some(url) = need("dynamodb") else { return };
+    let name = format!("t{}", Env::system().version());
+    let client = client(&url);
+    let attribute = AttributeDefinition::builder()
+        .attribute_name("p")
+        .attribute_type(ScalarAttributeType::N);
+    let schema = KeySchemaElement::builder()
+        .attribute_name("p")
+        .key_type(KeyType::Hash);
+    client
+        .create_table()
+        .table_name(&name)
+        .billing_mode(BillingMode::PayPerRequest)
+        .attribute_definitions(attribute.build().unwrap())
+        .key_schema(schema.build().unwrap())
+        .send()
+        .await
+        .unwrap();
+    let error = refused(DynamoDbOptions {
+        table: name.clone(),
+        ..options(&url)
+    })
+    .await;
+    told(
+        &error,
+        ErrorKind::Invalid,
+        Retry::No,
+        "other keys than Holdall needs",
+    );
+    client.delete_table().table_name(name).send().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_of_another_format_is_not_touched() {
+    let Some(url) = need("dynamodb") else { return };
+    let options = options(&url);
+    open(options.clone()).await;
+    let put = client(&url)
+        .put_item()
+        .table_name("stories")
+        .item("p", AttributeValue::S(format!("{}/meta", options.prefix)))
+        .item("s", AttributeValue::S("store".to_owned()))
+        .item("f", AttributeValue::N("2".to_owned()));
+    put.send().await.unwrap();
+    let error = refused(options.clone()).await;
+    told(&error, ErrorKind::Corrupt, Retry::No, "format 2");
+}
+
+/// docs/dynamodb.md tells where everything is.
+#[tokio::test]
+async fn other_programs_find_docs_as_the_page_says() {
+    let Some(url) = need("dynamodb") else { return };
+    let options = options(&url);
+    let partition = |what: &str| format!("{}/{what}", options.prefix);
+    let store = open(options.clone()).await;
+    let index = Index::parse(&["n"]).unwrap().unique();
+    store.define(&items(), &[index]).await.unwrap();
+    let put = Put::bytes("body").with_doc(Doc::parse(r#"{ "n": 1 }"#).unwrap());
+    let entry = store.put(&items(), &key("ü"), ANY, put).await.unwrap();
+    let large = byte_stream(vec![7; 300_000]);
+    store
+        .put_stream(&items(), &key("large"), ANY, Put::default(), large)
+        .await
+        .unwrap();
+
+    let collections = rows(&url, &partition("collections")).await;
+    assert_eq!(collections.len(), 1);
+    assert_eq!(collections[0]["s"].as_s().unwrap(), "items");
+    let generation = collections[0]["g"].as_s().unwrap();
+    let indexes: serde_json::Value =
+        serde_json::from_str(collections[0]["x"].as_s().unwrap()).unwrap();
+    assert_eq!(indexes[0]["paths"], serde_json::json!(["n"]));
+    assert_eq!(indexes[0]["ready"], true);
+    let there = rows(&url, &partition(&format!("items/{generation}"))).await;
+    let keys: Vec<_> = there
+        .iter()
+        .map(|row| row["s"].as_s().unwrap().as_str())
+        .collect();
+    assert_eq!(keys, ["large", "ü"]);
+    let item = &there[1];
+    assert_eq!(item["d"].as_s().unwrap(), r#"{"n":1}"#);
+    assert_eq!(item["b"].as_b().unwrap().as_ref(), b"body");
+    assert_eq!(item["v"].as_b().unwrap().as_ref(), entry.version.as_bytes());
+    assert_eq!(
+        item["c"].as_n().unwrap(),
+        &entry.created.as_micros().to_string()
+    );
+    assert_eq!(
+        item["h"].as_b().unwrap().as_ref(),
+        entry.digest.unwrap().as_bytes()
+    );
+    let values = rows(
+        &url,
+        &partition(&format!("unique/{}", indexes[0]["id"].as_str().unwrap())),
+    )
+    .await;
+    assert_eq!(values.len(), 1);
+    assert_eq!(values[0]["k"].as_s().unwrap(), "ü");
+    let body = there[0]["k"].as_s().unwrap();
+    let pieces = rows(&url, &partition(&format!("body/{body}"))).await;
+    let sizes: Vec<_> = pieces
+        .iter()
+        .map(|row| row["b"].as_b().unwrap().as_ref().len())
+        .collect();
+    assert_eq!(sizes, [262_144, 300_000 - 262_144]);
+    assert!(rows(&url, &partition("staged")).await.is_empty());
+    let log = rows(&url, &partition("log")).await;
+    let numbers: Vec<_> = log
+        .iter()
+        .map(|row| row["s"].as_s().unwrap().clone())
+        .collect();
+    let wanted: Vec<_> = (1..=log.len()).map(|n| format!("{n:020}")).collect();
+    assert_eq!(numbers, wanted);
+    let batch = rows(&url, &partition(&format!("batch/{}", entry.version))).await;
+    assert_eq!(
+        batch[0]["t"].as_n().unwrap(),
+        &entry.modified.as_micros().to_string()
+    );
+}
+
+#[tokio::test]
+async fn a_batch_with_more_actions_than_a_transaction_has_touches_nothing() {
+    let Some(url) = need("dynamodb") else { return };
+    let store = open(options(&url)).await;
+    let indexes = ["n", "m", "o"].map(|path| Index::parse(&[path]).unwrap().unique());
+    store.define(&items(), &indexes).await.unwrap();
+    let batch = |count: usize| {
+        (0..count).fold(Batch::new(), |batch, n| {
+            let text = format!(r#"{{"n":{n},"m":{n},"o":{n}}}"#);
+            batch.put(&items(), &key(&format!("k{n}")), ANY, doc(&text))
+        })
+    };
+    let error = store.write(batch(25)).await.unwrap_err();
+    told(
+        &error,
+        ErrorKind::TooLarge,
+        Retry::No,
+        "DynamoDB does 100 at once",
+    );
+    assert_eq!(store.count(&items(), &Filter::all()).await.unwrap(), 0);
+    store.write(batch(24)).await.unwrap();
+    assert_eq!(store.count(&items(), &Filter::all()).await.unwrap(), 24);
+}
+
+/// Stands between a store and a server.
+async fn through_proxy(url: &str) -> (DynamoDbBackend, Proxy) {
+    let proxy = Proxy::before(url).await;
+    let options = DynamoDbOptions {
+        timeout: Duration::from_secs(2),
+        ..options(&proxy.url)
+    };
+    (open(options).await, proxy)
+}
+
+/// The library sends it again, with the same token.
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_takes_effect_once() {
+    let Some(url) = need("dynamodb") else { return };
+    let (store, proxy) = through_proxy(&url).await;
+    store
+        .put(&items(), &key("a"), ANY, doc("{}"))
+        .await
+        .unwrap();
+    let mut changes = store.watch(Some(&items()), WatchFrom::Now).await.unwrap();
+    let mut written = Vec::new();
+    for n in 0..6 {
+        // The batch reads first.
+        proxy.arm([Fault::CutAnswer(usize::MAX), Fault::CutAnswer(1 + n)]);
+        let put = doc(&format!(r#"{{"n":{n}}}"#));
+        let entry = store.put(&items(), &key("a"), ANY, put).await;
+        written.push(entry.unwrap().version);
+        assert_eq!(proxy.left(), 0);
+    }
+    for version in written {
+        let change = changes.next().await.unwrap().unwrap();
+        assert_eq!(change.version, Some(version));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_leaves_an_outcome_that_can_be_resolved() {
+    let Some(url) = need("dynamodb") else { return };
+    let (store, proxy) = through_proxy(&url).await;
+    store
+        .put(&items(), &key("b"), ANY, doc("{}"))
+        .await
+        .unwrap();
+    let id = Env::system().version();
+    let batch = Batch::with_id(id).put(&items(), &key("a"), ANY, doc("{}"));
+    let held = Held::new();
+    // The batch reads first.
+    proxy.arm([Fault::CutAnswer(usize::MAX), Fault::Hold(held.clone())]);
+    let error = store.write(batch).await.unwrap_err();
+    told(
+        &error,
+        ErrorKind::Timeout,
+        Retry::Unknown,
+        "did not answer in time",
+    );
+    assert_eq!(error.batch(), Some(id));
+    proxy.arm([]);
+    assert_eq!(store.resolve(id, None).await.unwrap(), Outcome::Aborted);
+    held.go.add_permits(1);
+    held.answered.acquire().await.unwrap().forget();
+    assert_eq!(store.head(&items(), &key("a")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_reached_is_said_so() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", gone.local_addr().unwrap());
+    drop(gone);
+    let error = refused(options(&url)).await;
+    told(
+        &error,
+        ErrorKind::Unavailable,
+        Retry::Yes,
+        "cannot reach DynamoDB",
+    );
+    let without = DynamoDbOptions {
+        access_key_id: None,
+        secret_access_key: None,
+        ..options(&url)
+    };
+    told(
+        &refused(without).await,
+        ErrorKind::Invalid,
+        Retry::No,
+        "access_key_id",
+    );
+}
+
+/// A server that answers so many requests with an error, and passes the others on.
+async fn refusing(
+    server: Option<String>,
+    code: &'static str,
+    status: u16,
+    times: usize,
+) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let (asked, server) = (counted.clone(), server.clone());
+            tokio::spawn(async move {
+                while let Some(request) = message(&mut client).await {
+                    let number = asked.fetch_add(1, Ordering::SeqCst);
+                    let answer = match &server {
+                        Some(server) if number >= times => {
+                            let address = server.strip_prefix("http://").unwrap();
+                            let mut server = TcpStream::connect(address).await.unwrap();
+                            server.write_all(&request).await.unwrap();
+                            message(&mut server).await.unwrap()
+                        }
+                        _ => {
+                            let body = format!(
+                                r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"no"}}"#
+                            );
+                            format!(
+                                "HTTP/1.1 {status} No\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: {}\r\n\r\n{body}",
+                                body.len()
+                            )
+                            .into_bytes()
+                        }
+                    };
+                    client.write_all(&answer).await.unwrap();
+                }
+            });
+        }
+    });
+    (url, asked)
+}
+
+/// A head and as much as it says that follows.
+async fn message(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut all = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&all).to_ascii_lowercase();
+        if let Some(end) = text.find("\r\n\r\n") {
+            let length = text
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "));
+            let length: usize = length.map_or(0, |length| length.trim().parse().unwrap());
+            if all.len() >= end + 4 + length {
+                return Some(all);
+            }
+        }
+        let mut buffer = [0; 8192];
+        let count = stream
+            .read(&mut buffer)
+            .await
+            .ok()
+            .filter(|count| *count > 0)?;
+        all.extend_from_slice(&buffer[..count]);
+    }
+}
+
+#[tokio::test]
+async fn calls_that_are_slowed_down_are_tried_again_and_then_told() {
+    let Some(url) = need("dynamodb") else { return };
+    for code in [
+        "ProvisionedThroughputExceededException",
+        "ThrottlingException",
+    ] {
+        let (slow, asked) = refusing(Some(url.clone()), code, 400, 3).await;
+        let store = open(options(&slow)).await;
+        assert!(asked.load(Ordering::SeqCst) > 3);
+        store
+            .put(&items(), &key("a"), ANY, doc("{}"))
+            .await
+            .unwrap();
+        let (slow, asked) = refusing(None, code, 400, 0).await;
+        let error = refused(options(&slow)).await;
+        told(&error, ErrorKind::Unavailable, Retry::Yes, "slows us down");
+        assert_eq!(asked.load(Ordering::SeqCst), 8);
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_is_told_why() {
+    for (code, part) in [
+        ("UnrecognizedClientException", "keys are wrong"),
+        ("InvalidSignatureException", "keys are wrong"),
+        ("ExpiredTokenException", "token has expired"),
+        ("AccessDeniedException", "docs/dynamodb.md"),
+    ] {
+        let (url, _) = refusing(None, code, 400, 0).await;
+        let error = refused(options(&url)).await;
+        told(&error, ErrorKind::Denied, Retry::No, part);
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_the_callers_is_used() {
+    let Some(url) = need("dynamodb") else { return };
+    let with = DynamoDbOptions {
+        endpoint: None,
+        access_key_id: None,
+        secret_access_key: None,
+        ..options(&url)
+    };
+    let store = DynamoDbBackend::from_client(client(&url), with.clone())
+        .await
+        .unwrap();
+    let entry = store
+        .put(&items(), &key("a"), ANY, doc("{}"))
+        .await
+        .unwrap();
+    store.close().await.unwrap();
+    let again = DynamoDbBackend::from_client(client(&url), with)
+        .await
+        .unwrap();
+    assert_eq!(again.head(&items(), &key("a")).await.unwrap(), Some(entry));
+}
+
+/// A store whose clock is set.
+async fn with_clock(url: &str) -> (DynamoDbBackend, ManualClock, String) {
+    let clock = ManualClock::at(Env::system().now());
+    let options = DynamoDbOptions {
+        env: Env::seeded(clock.clone(), Env::system().below(u64::MAX)),
+        ..options(url)
+    };
+    (open(options.clone()).await, clock, options.prefix)
+}
+
+/// How many rows there are whose partition starts so.
+async fn count_rows(url: &str, start: &str) -> usize {
+    let pages = client(url)
+        .scan()
+        .table_name("stories")
+        .filter_expression("begins_with(p, :p)")
+        .expression_attribute_values(":p", AttributeValue::S(start.to_owned()))
+        .consistent_read(true)
+        .into_paginator()
+        .items()
+        .send();
+    pages.collect::<Result<Vec<_>, _>>().await.unwrap().len()
+}
+
+#[tokio::test]
+async fn what_nobody_has_goes_when_its_time_is_over() {
+    let Some(url) = need("dynamodb") else { return };
+    let (store, clock, prefix) = with_clock(&url).await;
+    let start = format!("{prefix}/body/");
+    let bodies = || count_rows(&url, &start);
+    let large = || byte_stream(vec![5; 70_000]);
+    for name in ["kept", "overwritten", "deleted"] {
+        store
+            .put_stream(&items(), &key(name), ANY, Put::default(), large())
+            .await
+            .unwrap();
+    }
+    let dropped = CollectionName::new("dropped").unwrap();
+    store
+        .define(&dropped, &[Index::parse(&["n"]).unwrap().unique()])
+        .await
+        .unwrap();
+    for n in 0..70 {
+        store
+            .put(
+                &dropped,
+                &key(&format!("k{n}")),
+                ANY,
+                doc(&format!(r#"{{"n":{n}}}"#)),
+            )
+            .await
+            .unwrap();
+    }
+    store
+        .put_stream(&dropped, &key("large"), ANY, Put::default(), large())
+        .await
+        .unwrap();
+    let abandoned = store.stage(&items(), large()).await.unwrap();
+    let early = store
+        .get(&items(), &key("deleted"), GetOptions::default())
+        .await
+        .unwrap();
+    let mut reading = early.unwrap().into_body().unwrap().into_stream();
+    store
+        .put(&items(), &key("overwritten"), ANY, doc("{}"))
+        .await
+        .unwrap();
+    store.delete(&items(), &key("deleted"), ANY).await.unwrap();
+    store.drop_collection(&dropped).await.unwrap();
+    assert_eq!(store.count(&dropped, &Filter::all()).await.unwrap(), 0);
+    store.sweep().await.unwrap();
+    assert_eq!(bodies().await, 5);
+    clock.advance(Duration::from_secs(60 * 60));
+    store
+        .put_stream(&items(), &key("later"), ANY, Put::default(), large())
+        .await
+        .unwrap();
+    store.sweep().await.unwrap();
+    assert_eq!(bodies().await, 2);
+    assert_eq!(count_rows(&url, &format!("{prefix}/items/")).await, 3);
+    assert_eq!(count_rows(&url, &format!("{prefix}/unique/")).await, 0);
+    assert_eq!(count_rows(&url, &format!("{prefix}/staged")).await, 0);
+    let error = store
+        .put(&items(), &key("a"), ANY, Put::staged(abandoned))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Expired);
+    let error = reading.try_next().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+
+    // The log has an end, too.
+    let mut changes = store.watch(None, WatchFrom::Now).await.unwrap();
+    let first = store
+        .put(&items(), &key("a"), ANY, doc("{}"))
+        .await
+        .unwrap();
+    let cursor = changes.next().await.unwrap().unwrap().cursor;
+    store
+        .put(&items(), &key("a"), ANY, doc("{}"))
+        .await
+        .unwrap();
+    clock.advance(Duration::from_secs(49 * 60 * 60));
+    store.sweep().await.unwrap();
+    assert_eq!(count_rows(&url, &format!("{prefix}/log")).await, 1);
+    assert_eq!(count_rows(&url, &format!("{prefix}/batch/")).await, 1);
+    assert_eq!(
+        store.resolve(first.version, None).await.unwrap(),
+        Outcome::Unknown
+    );
+    let last = store
+        .put(&items(), &key("b"), ANY, doc("{}"))
+        .await
+        .unwrap();
+    clock.advance(Duration::from_secs(49 * 60 * 60));
+    store.sweep().await.unwrap();
+    let again = store.watch(None, WatchFrom::After(cursor)).await.map(drop);
+    assert_eq!(again.unwrap_err().kind(), ErrorKind::Expired);
+    assert_eq!(store.head(&items(), &key("b")).await.unwrap(), Some(last));
+}
+
+/// While an index is made, others write: none slips in unseen.
+#[tokio::test]
+async fn an_index_that_is_made_while_others_write_binds_all_of_them() {
+    let Some(url) = need("dynamodb") else { return };
+    let options = options(&url);
+    let (store, other) = (open(options.clone()).await, open(options).await);
+    for round in 0..4 {
+        let items = CollectionName::new(format!("round{round}")).unwrap();
+        for start in [0, 30, 60, 90] {
+            let batch = (start..start + 30).fold(Batch::new(), |batch, n| {
+                batch.put(
+                    &items,
+                    &key(&format!("old{n}")),
+                    ANY,
+                    doc(&format!(r#"{{"n":{n}}}"#)),
+                )
+            });
+            store.write(batch).await.unwrap();
+        }
+        let index = [Index::parse(&["n"]).unwrap().unique()];
+        let write = async {
+            let mut won = 0;
+            for n in 0..20 {
+                let value = if n % 4 == 3 && round % 2 == 0 {
+                    n
+                } else {
+                    1000 + n
+                };
+                let put = doc(&format!(r#"{{"n":{value}}}"#));
+                match other.put(&items, &key(&format!("new{n}")), ANY, put).await {
+                    Ok(_) => won += i32::from(value < 1000),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict, "{error}"),
+                }
+            }
+            won
+        };
+        let (defined, shared) = tokio::join!(store.define(&items, &index), write);
+        let found = store
+            .scan(&items, Scan::all())
+            .try_collect::<Vec<_>>()
+            .await
+            .unwrap();
+        let values = found
+            .iter()
+            .map(|item| item.doc().unwrap().value().unwrap()["n"].as_i64().unwrap());
+        let different: std::collections::HashSet<_> = values.collect();
+        let late = other
+            .put(&items, &key("late"), ANY, doc(r#"{"n":7}"#))
+            .await;
+        match defined {
+            Ok(()) => {
+                assert_eq!(different.len(), found.len(), "two items share a value");
+                assert_eq!(late.unwrap_err().kind(), ErrorKind::Conflict);
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+                assert!(shared > 0, "{error}");
+                late.unwrap();
+            }
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! MySQL as it is met: servers that would lose data, that go away, that refuse,
+//! and what one who ended in the middle left there.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::path::Path;
+
+use futures_util::TryStreamExt;
+use futures_util::future::join_all;
+use holdall_backends::mysql::{MysqlBackend, MysqlOptions};
+use holdall_core::{
+    Backend, BackendExt, Batch, CollectionName, Condition, Doc, Env, Error, ErrorKind, Filter,
+    GetOptions, Index, Key, Put, Query, Retry, Scan,
+};
+use holdall_testing::services::{Authority, Certificate, need, private, private_with};
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
+const ANY: Condition = Condition::Any;
+
+fn items() -> CollectionName {
+    CollectionName::new("items").unwrap()
+}
+
+fn key(key: &str) -> Key {
+    Key::new(key).unwrap()
+}
+
+fn doc(text: &str) -> Put {
+    Put::doc(Doc::parse(text.to_owned()).unwrap())
+}
+
+/// Makes an empty database, and answers the URL of a store in it.
+async fn fresh(url: &str) -> String {
+    let name = format!("holdall_{}", Env::system().version()).replace('-', "");
+    let mut sql = Conn::from_url(url).await.unwrap();
+    sql.query_drop(format!("CREATE DATABASE {name}"))
+        .await
+        .unwrap();
+    sql.disconnect().await.unwrap();
+    let (server, _) = url.rsplit_once('/').unwrap();
+    format!("{server}/{name}")
+}
+
+async fn open(url: &str) -> MysqlBackend {
+    MysqlBackend::open(MysqlOptions::new(url)).await.unwrap()
+}
+
+async fn refused(options: MysqlOptions) -> Error {
+    match MysqlBackend::open(options).await {
+        Ok(store) => panic!("{store:?} should be refused"),
+        Err(error) => error,
+    }
+}
+
+fn told(error: &Error, kind: ErrorKind, retry: Retry, part: &str) {
+    assert_eq!((error.kind(), error.retry()), (kind, retry), "{error}");
+    assert!(error.to_string().contains(part), "{error}");
+}
+
+async fn keys(store: &MysqlBackend, collection: &CollectionName) -> Vec<String> {
+    let found: Vec<_> = store
+        .scan(collection, Scan::default())
+        .try_collect()
+        .await
+        .unwrap();
+    found
+        .iter()
+        .map(|item| item.key.as_str().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_server_that_may_lose_what_it_answered_is_no_durable_store() {
+    let server = private_with("mysql", |options| {
+        options.argument("--innodb-flush-log-at-trx-commit=2")
+    });
+    let Some(server) = server else { return };
+    let mut options = MysqlOptions::new(fresh(&server.url()).await);
+    let error = refused(options.clone()).await;
+    told(
+        &error,
+        ErrorKind::Unsupported,
+        Retry::No,
+        "innodb_flush_log_at_trx_commit = 2",
+    );
+    assert!(error.to_string().contains("durable=false"), "{error}");
+    options.set("durable", "false").unwrap();
+    let store = MysqlBackend::open(options).await.unwrap();
+    assert!(!store.capabilities().durable);
+    let put = store.put(&items(), &key("a"), ANY, doc("{}")).await;
+    put.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_or_is_not_there_is_told_by_name() {
+    let Some(url) = need("mysql") else { return };
+    let error = refused(MysqlOptions::new("mysql://root:hunter2@127.0.0.1:1/test")).await;
+    let part = "cannot reach MySQL at 127.0.0.1:1";
+    told(&error, ErrorKind::Unavailable, Retry::Yes, part);
+    assert!(!format!("{error:?} {error}").contains("hunter"), "{error}");
+
+    let (server, _) = url.rsplit_once('/').unwrap();
+    let error = refused(MysqlOptions::new(format!("{server}/nope"))).await;
+    told(&error, ErrorKind::NotFound, Retry::No, "'nope'");
+    assert!(error.to_string().contains("CREATE DATABASE"), "{error}");
+
+    for url in ["mysql://127.0.0.1/test", "mysql://root@127.0.0.1"] {
+        let error = refused(MysqlOptions::new(url)).await;
+        told(
+            &error,
+            ErrorKind::Invalid,
+            Retry::No,
+            "a user and a database",
+        );
+    }
+    let error = refused(MysqlOptions::new("mysql://a:b:c@:x/y")).await;
+    told(
+        &error,
+        ErrorKind::Invalid,
+        Retry::No,
+        "the URL is not valid",
+    );
+
+    let mut options = MysqlOptions::new(fresh(&url).await);
+    options.server.create = false;
+    let error = refused(options.clone()).await;
+    told(&error, ErrorKind::NotFound, Retry::No, "no tables there");
+    open(&options.url).await;
+    MysqlBackend::open(options).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_may_not_is_told_what_is_missing() {
+    let Some(server) = private("mysql") else {
+        return;
+    };
+    let url = fresh(&server.url()).await;
+    let (_, database) = url.rsplit_once('/').unwrap();
+    let mut sql = Conn::from_url(&url).await.unwrap();
+    sql.query_drop("CREATE USER reader@localhost IDENTIFIED BY 'hunter2'")
+        .await
+        .unwrap();
+    sql.query_drop(format!("GRANT SELECT ON {database}.* TO reader@localhost"))
+        .await
+        .unwrap();
+    let reader = |password: &str| {
+        let mut options = MysqlOptions::new(url.replace("root@", "reader@"));
+        options.password = Some(password.to_owned());
+        options
+    };
+    let error = refused(reader("hunter3")).await;
+    told(
+        &error,
+        ErrorKind::Denied,
+        Retry::No,
+        "does not let this user in",
+    );
+    assert!(!format!("{error:?} {error}").contains("hunter"), "{error}");
+    let error = refused(reader("hunter2")).await;
+    told(
+        &error,
+        ErrorKind::Denied,
+        Retry::No,
+        "Grant the user what it needs",
+    );
+
+    // Who may not change the schema uses what is there.
+    let store = open(&url).await;
+    let put = store.put(&items(), &key("a"), ANY, doc("{}")).await;
+    put.unwrap();
+    let rights = "SELECT, INSERT, UPDATE, DELETE";
+    sql.query_drop(format!(
+        "GRANT {rights} ON {database}.* TO reader@localhost"
+    ))
+    .await
+    .unwrap();
+    let store = MysqlBackend::open(reader("hunter2")).await.unwrap();
+    let put = store.put(&items(), &key("b"), ANY, doc("{}")).await;
+    put.unwrap();
+    assert_eq!(keys(&store, &items()).await, ["a", "b"]);
+    let other = CollectionName::new("other").unwrap();
+    let put = store.put(&other, &key("b"), ANY, doc("{}")).await;
+    told(&put.unwrap_err(), ErrorKind::Denied, Retry::No, "Grant");
+}
+
+#[tokio::test]
+async fn what_a_packet_takes_is_what_is_sent_and_more_is_refused_before() {
+    let small = private_with("mysql", |options| {
+        options.argument("--max-allowed-packet=1M")
+    });
+    let Some(small) = small else { return };
+    let error = refused(MysqlOptions::new(small.url())).await;
+    told(
+        &error,
+        ErrorKind::Unsupported,
+        Retry::No,
+        "max_allowed_packet",
+    );
+
+    let server = private_with("mysql", |options| {
+        options.argument("--max-allowed-packet=4M")
+    });
+    let Some(server) = server else { return };
+    let store = open(&fresh(&server.url()).await).await;
+    let most = store.capabilities().batch.max_ops;
+    assert!(most < 10_000, "{most}");
+    let long = |number: usize| key(&format!("{number:0>1024}"));
+    let batch = |count: usize| {
+        (0..count).fold(Batch::new(), |batch, number| {
+            batch.put(&items(), &long(number), ANY, doc("{}"))
+        })
+    };
+    let error = store.write(batch(most + 1)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+    assert!(keys(&store, &items()).await.is_empty());
+    // The longest keys, new ones and those that are there.
+    for _ in 0..2 {
+        store.write(batch(most)).await.unwrap();
+    }
+    assert_eq!(keys(&store, &items()).await.len(), most);
+    // More than a packet of docs.
+    let text = format!("{{\"t\":\"{}\"}}", "x".repeat(1_000_000));
+    let large = (0..20).fold(Batch::new(), |batch, number| {
+        batch.put(&items(), &key(&format!("large {number}")), ANY, doc(&text))
+    });
+    store.write(large).await.unwrap();
+    assert_eq!(keys(&store, &items()).await.len(), most + 20);
+}
+
+#[tokio::test]
+async fn a_server_that_goes_and_comes_back_has_what_was_answered() {
+    let Some(server) = private("mysql") else {
+        return;
+    };
+    let store = open(&fresh(&server.url()).await).await;
+    let put = store.put(&items(), &key("a"), ANY, doc("{}")).await;
+    put.unwrap();
+    server.kill().unwrap();
+    let error = store
+        .get(&items(), &key("a"), GetOptions::default())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.retry()),
+        (ErrorKind::Unavailable, Retry::Yes),
+        "{error}"
+    );
+    server.start().unwrap();
+    server.await_health().unwrap();
+    let put = store.put(&items(), &key("b"), ANY, doc("{}")).await;
+    put.unwrap();
+    assert_eq!(keys(&store, &items()).await, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn only_a_server_that_shows_who_it_is_is_talked_to() {
+    let Some(url) = need("mysql") else { return };
+    let ca = Authority::get().unwrap().certificate_file();
+    let safe = |url: &str, ca: Option<&Path>| {
+        let mut options = MysqlOptions::new(url);
+        options.set("ssl-mode", "VERIFY_IDENTITY").unwrap();
+        options.ca = ca.map(Path::to_owned);
+        options
+    };
+    let store = MysqlBackend::open(safe(&fresh(&url).await, Some(&ca)))
+        .await
+        .unwrap();
+    let put = store.put(&items(), &key("a"), ANY, doc("{}")).await;
+    put.unwrap();
+    let error = refused(safe(&url, None)).await;
+    told(&error, ErrorKind::Denied, Retry::No, "no safe connection");
+    for certificate in [Certificate::WrongHost, Certificate::Expired] {
+        let server = private_with("mysql", |options| options.certificate(certificate));
+        let Some(server) = server else { return };
+        let error = refused(safe(&server.url(), Some(&ca))).await;
+        told(&error, ErrorKind::Denied, Retry::No, "no safe connection");
+    }
+}
+
+#[tokio::test]
+async fn others_read_the_tables_with_plain_sql() {
+    let Some(url) = need("mysql") else { return };
+    let url = fresh(&url).await;
+    let store = open(&url).await;
+    let books = CollectionName::new("Books").unwrap();
+    let emma = doc(r#"{"title":"Emma","author":"Jane Austen"}"#);
+    store.put(&books, &key("émma"), ANY, emma).await.unwrap();
+    let entry = store.get(&books, &key("émma"), GetOptions::default()).await;
+    let entry = entry.unwrap().unwrap().entry;
+    let mut sql = Conn::from_url(&url).await.unwrap();
+    let row: Option<(String, String, i64)> = sql
+        .query_first(
+            "SELECT CONVERT(`key` USING utf8mb4), JSON_VALUE(doc, '$.title'), \
+             TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created) \
+             FROM books WHERE JSON_VALUE(doc, '$.author') = 'Jane Austen' ORDER BY `key`",
+        )
+        .await
+        .unwrap();
+    let created = entry.created.as_micros();
+    assert_eq!(row, Some(("émma".to_owned(), "Emma".to_owned(), created)));
+}
+
+/// Each change of the schema is committed at once, so whoever ends in the middle
+/// leaves a part of it.
+#[tokio::test]
+async fn what_was_left_in_the_middle_of_a_change_is_repaired_by_the_next() {
+    let Some(url) = need("mysql") else { return };
+    let url = fresh(&url).await;
+    let mut sql = Conn::from_url(&url).await.unwrap();
+
+    // Own tables, as far as the last.
+    open(&url).await;
+    sql.query_drop("DROP TABLE holdall_meta").await.unwrap();
+    sql.query_drop("DROP TABLE holdall_log").await.unwrap();
+    let store = open(&url).await;
+
+    // A table of a collection that was not listed yet, or not any more.
+    let put = store.put(&items(), &key("a"), ANY, doc(r#"{"n":1}"#)).await;
+    put.unwrap();
+    sql.query_drop("CREATE TABLE notes LIKE items")
+        .await
+        .unwrap();
+    sql.query_drop("INSERT INTO notes SELECT * FROM items")
+        .await
+        .unwrap();
+    // One of somebody else's.
+    sql.query_drop("CREATE TABLE files (id INT)").await.unwrap();
+    for (collection, table) in [("notes", "notes"), ("files", "files_2")] {
+        let name = CollectionName::new(collection).unwrap();
+        let put = store.put(&name, &key("b"), ANY, doc("{}")).await;
+        put.unwrap();
+        assert_eq!(keys(&store, &name).await, ["b"]);
+        let listed: Option<String> = sql
+            .exec_first(
+                "SELECT table_name FROM holdall_collections WHERE name = ?",
+                (collection,),
+            )
+            .await
+            .unwrap();
+        assert_eq!(listed.as_deref(), Some(table));
+    }
+
+    // A column and an index that the layout does not have.
+    sql.query_drop("ALTER TABLE items ADD COLUMN holdall_1 VARBINARY(256)")
+        .await
+        .unwrap();
+    let index = Index::parse(&["n"]).unwrap().unique();
+    let (items, declared) = (items(), [index]);
+    store.define(&items, &declared).await.unwrap();
+    let found: Vec<_> = store
+        .query(&items, Query::new(Filter::eq("n", 1).unwrap()))
+        .try_collect()
+        .await
+        .unwrap();
+    assert_eq!(found.len(), 1);
+    let put = store.put(&items, &key("c"), ANY, doc(r#"{"n":1}"#)).await;
+    assert_eq!(put.unwrap_err().kind(), ErrorKind::Conflict);
+
+    // The index is there, and the layout does not say so yet.
+    sql.query_drop(
+        "UPDATE holdall_collections SET layout = REPLACE(layout, '\"ready\":true', '\"ready\":false') \
+         WHERE name = 'items'",
+    )
+    .await
+    .unwrap();
+    store.define(&items, &declared).await.unwrap();
+    let ready: Option<String> = sql
+        .query_first("SELECT layout FROM holdall_collections WHERE name = 'items'")
+        .await
+        .unwrap();
+    assert!(!ready.unwrap().contains("false,\"ready\":false"));
+    store.drop_collection(&items).await.unwrap();
+    assert!(keys(&store, &items).await.is_empty());
+}
+
+#[tokio::test]
+async fn many_start_and_declare_at_once() {
+    let Some(url) = need("mysql") else { return };
+    let url = fresh(&url).await;
+    let started = (0..8).map(|number| {
+        let url = url.clone();
+        async move {
+            let store = open(&url).await;
+            let put = format!(r#"{{"n":{number}}}"#);
+            let put = store
+                .put(&items(), &key(&format!("{number}")), ANY, doc(&put))
+                .await;
+            put.unwrap();
+            let index = Index::parse(&["n"]).unwrap().unique();
+            store.define(&items(), &[index]).await.unwrap();
+            store
+        }
+    });
+    let stores = join_all(started).await;
+    for (number, store) in (0i64..).zip(&stores) {
+        let query = Query::new(Filter::eq("n", number).unwrap());
+        let found: Vec<_> = store.query(&items(), query).try_collect().await.unwrap();
+        assert_eq!(found.len(), 1);
+    }
+    // A unique index that cannot be made leaves nothing behind that would refuse.
+    let (Some(store), other) = (stores.first(), CollectionName::new("pairs").unwrap()) else {
+        return;
+    };
+    for name in ["a", "b"] {
+        let put = store
+            .put(&other, &key(name), ANY, doc(r#"{"x":1,"y":1}"#))
+            .await;
+        put.unwrap();
+    }
+    let x = Index::parse(&["x"]).unwrap();
+    let y = Index::parse(&["y"]).unwrap().unique();
+    let error = store.define(&other, &[x, y]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    let put = store
+        .put(&other, &key("c"), ANY, doc(r#"{"x":1,"y":1}"#))
+        .await;
+    put.unwrap();
+}
