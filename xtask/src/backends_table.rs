@@ -30,14 +30,29 @@ const BACKENDS: &[Backend] = &[
         test: "http",
     },
     Backend {
+        scheme: "postgres:",
+        package: "holdall-backends",
+        test: "postgres",
+    },
+    Backend {
         scheme: "mysql:",
         package: "holdall-backends",
         test: "mysql",
     },
     Backend {
-        scheme: "postgres:",
+        scheme: "mongodb:",
         package: "holdall-backends",
-        test: "postgres",
+        test: "mongodb",
+    },
+    Backend {
+        scheme: "redis:",
+        package: "holdall-backends",
+        test: "redis",
+    },
+    Backend {
+        scheme: "dynamodb:",
+        package: "holdall-backends",
+        test: "dynamodb",
     },
 ];
 

@@ -12,7 +12,11 @@ pub(crate) fn run(arguments: &[String]) -> Result {
     };
     let chosen = chosen(names)?;
     match what.as_str() {
-        "up" => said(up(&chosen, Missing::Install)),
+        "up" => {
+            let failed = up(&chosen, Missing::Install);
+            status(&chosen)?;
+            said(failed)
+        }
         "down" => {
             // Those that stand on others end first.
             let mut failed = Vec::new();

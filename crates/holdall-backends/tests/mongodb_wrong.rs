@@ -21,6 +21,7 @@ use holdall_core::{
     Backend, BackendExt, Batch, CollectionName, Condition, Doc, Error, ErrorKind, Index, Key,
     Outcome, Put, Retry, byte_stream,
 };
+use holdall_testing::proxy::{Fault, Proxy};
 use holdall_testing::services::{need, private_with};
 use mongo::{clear, database, options};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -317,38 +318,37 @@ async fn a_pool_that_is_used_up_says_so() {
         return;
     };
     let base = database();
+    // Once the store is open, each answer comes late, so that the calls of a moment
+    // need the one connection for longer than any of them waits.
+    let proxy = Proxy::before(&server).await;
     let own = MongoOptions {
         connections: 1,
-        timeout: Duration::from_millis(300),
-        ..options(&server, &base)
+        timeout: Duration::from_secs(1),
+        ..options(&proxy.url, &base)
     };
     let store = Arc::new(MongoBackend::open(own).await.unwrap());
     store
         .put(&items(), &key("a"), Condition::Any, put("{}"))
         .await
         .unwrap();
-    // Many at once on one connection: some wait longer than they may.
+    proxy.arm(vec![Fault::Delay(Duration::from_millis(200)); 100]);
+    let calls = (0..50).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move { store.count(&items(), &holdall_core::Filter::all()).await })
+    });
     let mut refused = 0;
-    for _ in 0..20 {
-        let calls = (0..400).map(|_| {
-            let store = store.clone();
-            tokio::spawn(async move { store.count(&items(), &holdall_core::Filter::all()).await })
-        });
-        for call in calls.collect::<Vec<_>>() {
-            if let Err(error) = call.await.unwrap() {
-                assert_eq!(
-                    (error.kind(), error.retry()),
-                    (ErrorKind::Unavailable, Retry::Yes),
-                    "{error}"
-                );
-                assert!(error.to_string().contains("raise `connections`"), "{error}");
-                refused += 1;
-            }
-        }
-        if refused > 0 {
-            break;
+    for call in calls.collect::<Vec<_>>() {
+        if let Err(error) = call.await.unwrap() {
+            assert_eq!(
+                (error.kind(), error.retry()),
+                (ErrorKind::Unavailable, Retry::Yes),
+                "{error}"
+            );
+            assert!(error.to_string().contains("raise `connections`"), "{error}");
+            refused += 1;
         }
     }
+    proxy.arm([]);
     assert!(refused > 0, "all calls found a connection");
     clear(&server, &base).await;
 }

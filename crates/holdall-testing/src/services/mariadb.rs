@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::files::Lock;
 use super::kind::{Kind, Origin, Place, installed, text, words};
 use super::{Authority, Result, process};
 
@@ -39,6 +40,8 @@ impl Kind for MariaDb {
             &format!("--datadir={}", place.data_text()),
             "--auth-root-authentication-method=normal",
         ];
+        // Several at once, as tests start them, fail now and then.
+        let _alone = Lock::wait("mariadb-install")?;
         process::run(&words(make), self.user()).map(drop)
     }
 
