@@ -18,6 +18,7 @@ use holdall_core::{
     Index, Key, ManualClock, Outcome, Put, Retry, Scan, SystemClock, Timestamp, Version, WatchFrom,
     byte_stream,
 };
+use holdall_testing::faults::{self, Subject};
 use holdall_testing::proxy::{Fault, Held, Proxy};
 use holdall_testing::services::{Authority, Certificate, Private, need, private, private_with};
 
@@ -249,6 +250,116 @@ async fn a_user_who_may_not_do_all_is_refused_when_opening() {
     store.sweep().await.unwrap();
 }
 
+/// A server has so many databases, and a cluster has one.
+#[tokio::test]
+async fn a_database_that_is_missing_or_not_allowed_is_said_so() {
+    let (Some(url), Some(cluster)) = (need("redis"), need("redis-cluster")) else {
+        return;
+    };
+    for url in [format!("{url}/99"), format!("{cluster}/1")] {
+        let error = refused(options(&url)).await;
+        told(
+            &error,
+            ErrorKind::NotFound,
+            Retry::No,
+            "has no database of this number",
+        );
+    }
+    let Some(server) = private("redis") else {
+        return;
+    };
+    let rules = [
+        "ACL", "SETUSER", "app", "on", "nopass", "~*", "+@all", "-select",
+    ];
+    ask(&server.url(), &rules).await;
+    let url = server.url().replace("redis://", "redis://app:x@");
+    let error = refused(options(&format!("{url}/1"))).await;
+    told(&error, ErrorKind::Denied, Retry::No, "does not allow");
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_more_connections_may_take_them_later() {
+    let Some(server) = private("redis") else {
+        return;
+    };
+    let client = ::redis::Client::open(server.url()).unwrap();
+    let mut only = client.get_multiplexed_async_connection().await.unwrap();
+    let mut set = async |most: &str| {
+        let mut set = ::redis::cmd("CONFIG");
+        let set = set.arg("SET").arg("maxclients").arg(most);
+        set.exec_async(&mut only).await.unwrap();
+    };
+    set("1").await;
+    let with_login = server.url().replace("redis://", "redis://default:x@");
+    for url in [server.url(), with_login] {
+        let error = refused(options(&url)).await;
+        told(&error, ErrorKind::Unavailable, Retry::Yes, "maxclients");
+    }
+    set("100").await;
+    open(&server.url()).await;
+}
+
+/// Its last snapshot failed, so it takes no writes.
+#[tokio::test]
+async fn a_server_that_cannot_write_to_its_disk_refuses_a_batch_as_a_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap().to_owned();
+    let server = private_with("redis", |options| {
+        options
+            .argument("--dir")
+            .argument(path)
+            .argument("--save")
+            .argument("3600 1")
+    });
+    let Some(server) = server else { return };
+    let url = server.url();
+    let store = open(&url).await;
+    folder.close().unwrap();
+    ask(&url, &["BGSAVE"]).await;
+    until(&url, "rdb_last_bgsave_status:err").await;
+    let batch = Batch::new().put(&items(), &key("a"), ANY, doc("{}")).put(
+        &items(),
+        &key("b"),
+        ANY,
+        doc("{}"),
+    );
+    let error = store.write(batch.clone()).await.unwrap_err();
+    told(
+        &error,
+        ErrorKind::Unavailable,
+        Retry::Yes,
+        "cannot write to its disk",
+    );
+    for name in ["a", "b"] {
+        assert_eq!(store.head(&items(), &key(name)).await.unwrap(), None);
+    }
+    ask(&url, &["CONFIG", "SET", "save", ""]).await;
+    store.write(batch).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_key_that_another_program_wrote_is_told_as_damage() {
+    let Some(url) = need("redis") else { return };
+    let options = options(&url);
+    let store = RedisBackend::open(options.clone()).await.unwrap();
+    let entries = format!("{{{}}}:entries:items", options.prefix);
+    ask(&url, &["SET", &entries, "mine"]).await;
+    let error = store.head(&items(), &key("a")).await.unwrap_err();
+    told(&error, ErrorKind::Corrupt, Retry::No, "other programs");
+    let put = store.put(&items(), &key("a"), ANY, doc("{}")).await;
+    told(
+        &put.unwrap_err(),
+        ErrorKind::Corrupt,
+        Retry::No,
+        "other programs",
+    );
+    ask(&url, &["UNLINK", &entries]).await;
+    store
+        .put(&items(), &key("a"), ANY, doc("{}"))
+        .await
+        .unwrap();
+}
+
 #[tokio::test]
 async fn a_server_without_memory_refuses_a_batch_as_a_whole() {
     let Some(server) = private("redis") else {
@@ -353,11 +464,11 @@ async fn a_server_that_ends_is_gone_for_a_while_and_loses_nothing_it_answered() 
 
 /// Stands between a store and a server.
 async fn through_proxy(url: &str) -> (RedisBackend, Proxy) {
-    let proxy = Proxy::before(&url.replace("redis://", "http://")).await;
+    let proxy = Proxy::before(url).await;
     let options = RedisOptions {
         timeout: Duration::from_millis(500),
         connections: 2,
-        ..options(&proxy.url.replace("http://", "redis://"))
+        ..options(&proxy.url)
     };
     (RedisBackend::open(options).await.unwrap(), proxy)
 }
@@ -410,6 +521,52 @@ async fn a_write_whose_answer_is_lost_is_resolved_and_never_sent_twice() {
             .await
             .unwrap();
         assert_eq!(seen, if happened { vec![id] } else { vec![] }, "{fault:?}");
+    }
+}
+
+/// A connection that was cut while it was opened was told as a bug of Holdall, not to be
+/// tried again.
+#[tokio::test]
+async fn a_connection_that_is_cut_while_it_is_opened_may_be_tried_again() {
+    let Some(url) = need("redis") else { return };
+    let proxy = Proxy::before(&url).await;
+    // A login and a database: all that is said first.
+    let through = format!("{}/1", proxy.url.replace("redis://", "redis://default:x@"));
+    let mut options = options(&through);
+    options.connections = 2;
+    let client = ::redis::Client::open(through.as_str()).unwrap();
+    for handed_in in [false, true] {
+        let open = async || match handed_in {
+            true => RedisBackend::from_client(client.clone(), options.clone()).await,
+            false => RedisBackend::open(options.clone()).await,
+        };
+        let mut cuts = 0;
+        let store = loop {
+            proxy.arm([Fault::CutAnswer(cuts)]);
+            match open().await {
+                Ok(store) => break store,
+                Err(error) => {
+                    let part = "cannot reach Redis at 127.0.0.1";
+                    told(&error, ErrorKind::Unavailable, Retry::Yes, part);
+                }
+            }
+            cuts += 1;
+        };
+        assert!(cuts > "+OK\r\n+OK\r\n".len(), "{cuts}");
+
+        // A write that finds no connection did not happen.
+        proxy.arm([Fault::CutRequest(1), Fault::CutAnswer(7)]);
+        for retry in [Retry::Unknown, Retry::Yes] {
+            let put = store.put(&items(), &key("a"), ANY, doc("{}")).await;
+            let error = put.unwrap_err();
+            assert_eq!(
+                (error.kind(), error.retry()),
+                (ErrorKind::Unavailable, retry),
+                "{error}"
+            );
+        }
+        assert_eq!(proxy.left(), 0);
+        assert_eq!(store.head(&items(), &key("a")).await.unwrap(), None);
     }
 }
 
@@ -1169,4 +1326,19 @@ async fn open_cluster(cluster: &Private) -> RedisBackend {
     let store = opened.unwrap();
     assert!(store.capabilities().durable);
     store
+}
+
+/// The promises hold while connections break and the server is killed.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_doubled_while_connections_break_and_the_server_dies() {
+    let Some(server) = private("redis") else {
+        return;
+    };
+    let open = |url: String| async move {
+        let mut options = RedisOptions::new(url);
+        options.set("timeout", "2s")?;
+        options.set("connect_timeout", "2s")?;
+        Ok(RedisBackend::open(options).await?.into())
+    };
+    faults::check(Subject::new(server.url(), open).killed(server)).await;
 }

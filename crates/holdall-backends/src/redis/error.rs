@@ -19,7 +19,13 @@ fn sentence(error: &RedisError) -> Error {
     let detail = error.detail().unwrap_or_default();
     let unavailable = |message: &str| Error::unavailable(message);
     // Redis 6 says so in the middle of what a script failed with.
-    if detail.contains("can't run this command") || detail.contains("can't access at least one") {
+    // And the library leaves the code out when it opens a connection.
+    let denials = [
+        "can't run this command",
+        "can't access at least one",
+        "has no permissions",
+    ];
+    if denials.iter().any(|denial| detail.contains(denial)) {
         return denied();
     }
     match error.code().unwrap_or_default() {
@@ -49,9 +55,11 @@ fn sentence(error: &RedisError) -> Error {
             "a key of the store is not what Holdall made it. Do other programs write keys with its prefix?",
         ),
         _ if error.kind() == RedisKind::AuthenticationFailed => login(),
-        _ if detail.contains("max number of clients") => unavailable(
-            "Redis has as many connections as it takes; close some, or raise its maxclients",
-        ),
+        _ if detail.contains("DB index") || detail.contains("SELECT is not allowed") => {
+            Error::not_found(
+                "Redis has no database of this number: a server has as many as its setting databases says, and a cluster has 0 alone",
+            )
+        }
         _ if detail.contains("unknown command") => Error::unsupported(
             "the server does not know a command of Redis 6.2; it is too old, or something else",
         ),
@@ -80,7 +88,7 @@ pub(super) fn unreachable(node: &Node, error: &io::Error) -> Error {
     let hint = match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused. Is the server running?".to_owned(),
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
-            "it hung up. Does it speak TLS (rediss:) or not (redis:), other than the URL says?"
+            "it hung up. Does it speak TLS (rediss:) or not (redis:), other than the URL says? Or has it as many connections as it takes (maxclients)?"
                 .to_owned()
         }
         _ => format!("{error}. Is it running, and is the address right?"),
@@ -124,7 +132,7 @@ pub(super) fn no_connection(node: &Node, timeout: Duration) -> Error {
 /// A connection that a handed-in client could not make, or that did not get
 /// through its first words.
 pub(super) fn greeted(node: &Node, error: &RedisError) -> Error {
-    if error.is_io_error() {
+    if is_cut(error) {
         let kind = if error.is_connection_refusal() {
             io::ErrorKind::ConnectionRefused
         } else {
@@ -133,6 +141,12 @@ pub(super) fn greeted(node: &Node, error: &RedisError) -> Error {
         return unreachable(node, &io::Error::new(kind, error.to_string())).because(error.clone());
     }
     refused(error).while_doing(format_args!("cannot open a connection to Redis at {node}"))
+}
+
+/// Whether the connection ended before an answer did. An answer of which a part came
+/// cannot be parsed.
+pub(super) fn is_cut(error: &RedisError) -> bool {
+    error.is_io_error() || error.kind() == RedisKind::Parse
 }
 
 /// No answer in time.

@@ -463,7 +463,7 @@ enum Refusal {
 }
 
 fn refusal(node: &Node, error: RedisError) -> Refusal {
-    if error.is_io_error() || error.kind() == ::redis::ErrorKind::Parse {
+    if error::is_cut(&error) {
         return Refusal::Fault(Fault::Lost(error::broken(node, &error)));
     }
     match error.code() {
