@@ -135,8 +135,11 @@ fn look(pid: u32) -> Option<(String, u32)> {
     let mut rest = rest.split_whitespace();
     let state = rest.next()?;
     let parent = rest.next()?.parse().ok()?;
-    // Ended, and nobody has asked how.
-    (!matches!(state, "Z" | "X")).then(|| (name.to_owned(), parent))
+    // Ended, and nobody has asked how. A thread that still waits for the disk keeps what
+    // the process had, its port for one.
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    let has_ended = matches!(state, "Z" | "X") && threads <= 1;
+    (!has_ended).then(|| (name.to_owned(), parent))
 }
 
 /// Whether a process runs that is called so. Numbers are used again.
