@@ -27,22 +27,12 @@ pub(crate) struct TlsFiles<'a> {
 /// # Errors
 /// `Invalid` or `NotFound`, naming the option and the file.
 pub(crate) fn client_config(files: TlsFiles<'_>) -> Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    match files.ca {
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(path) => {
-            for certificate in certificates("ca", path)? {
-                roots.add(certificate).map_err(|error| {
-                    wrong(
-                        "ca",
-                        path,
-                        "holds a certificate that is none of an authority",
-                    )
-                    .because(error)
-                })?;
-            }
-        }
-    }
+    let roots = match files.ca {
+        None => RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+        },
+        Some(path) => roots_of(path, &read_file("ca", path)?)?,
+    };
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -51,7 +41,7 @@ pub(crate) fn client_config(files: TlsFiles<'_>) -> Result<ClientConfig> {
     match (files.cert, files.key) {
         (None, None) => Ok(builder.with_no_client_auth()),
         (Some(cert), Some(key)) => {
-            let chain = certificates("cert", cert)?;
+            let chain = certificates("cert", cert, &read_file("cert", cert)?)?;
             let text = read_file("key", key)?;
             let secret = PrivateKeyDer::from_pem_slice(&text)
                 .map_err(|_| wrong("key", key, "holds no private key in PEM"))?;
@@ -67,9 +57,34 @@ pub(crate) fn client_config(files: TlsFiles<'_>) -> Result<ClientConfig> {
     }
 }
 
-fn certificates(option: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let text = read_file(option, path)?;
-    let all = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
+/// Reads the file of authorities, in PEM, for a library that makes TLS of it itself.
+///
+/// # Errors
+/// `Invalid` or `NotFound`, naming the option and the file.
+#[cfg(feature = "dynamodb")]
+pub(crate) fn authorities(path: &Path) -> Result<Vec<u8>> {
+    let text = read_file("ca", path)?;
+    roots_of(path, &text)?;
+    Ok(text)
+}
+
+fn roots_of(path: &Path, text: &[u8]) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates("ca", path, text)? {
+        roots.add(certificate).map_err(|error| {
+            wrong(
+                "ca",
+                path,
+                "holds a certificate that is none of an authority",
+            )
+            .because(error)
+        })?;
+    }
+    Ok(roots)
+}
+
+fn certificates(option: &str, path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>> {
+    let all = CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>();
     let all = all.map_err(|_| wrong(option, path, "is damaged: its PEM cannot be read"))?;
     if all.is_empty() {
         return Err(wrong(option, path, "holds no certificate in PEM"));

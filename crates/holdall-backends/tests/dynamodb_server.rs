@@ -22,12 +22,19 @@ use futures_util::{StreamExt, TryStreamExt};
 use holdall_backends::dynamodb::{DynamoDbBackend, DynamoDbOptions};
 use holdall_core::{
     Backend, BackendExt, Batch, CollectionName, Condition, Doc, Env, Error, ErrorKind, Filter,
-    GetOptions, Index, Key, ManualClock, Outcome, Put, Retry, Scan, WatchFrom, byte_stream,
+    GetOptions, Index, Key, MAX_ATTRS, ManualClock, Outcome, Parts, Put, Retry, Scan, WatchFrom,
+    byte_stream,
 };
+use holdall_testing::faults::{self, Subject};
 use holdall_testing::proxy::{Fault, Held, Proxy};
-use holdall_testing::services::need;
+use holdall_testing::services::{Authority, Certificate, need, private};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::{
+    self,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 
 const ANY: Condition = Condition::Any;
 
@@ -345,6 +352,189 @@ async fn a_server_that_says_nothing_leaves_an_outcome_that_can_be_resolved() {
     assert_eq!(store.head(&items(), &key("a")).await.unwrap(), None);
 }
 
+/// Transactions meet these steps, one after the other, and then the last one; other calls
+/// pass.
+fn transactions<const N: usize>(steps: [Step; N]) -> impl FnMut(&str) -> Step + Send + 'static {
+    let mut met = 0;
+    move |name| {
+        if name != "TransactWriteItems" {
+            return Step::Pass;
+        }
+        met += 1;
+        steps[N.min(met) - 1]
+    }
+}
+
+/// Each try was told by its last error alone, which may be of a request that was refused
+/// or never left, while an earlier one had arrived.
+#[tokio::test]
+async fn a_write_failed_only_if_none_of_its_requests_can_have_arrived() {
+    let Some(url) = need("dynamodb") else { return };
+    for (steps, retry, happened) in [
+        (
+            [Step::Refuse(400, "ThrottlingException"); 2],
+            Retry::Yes,
+            false,
+        ),
+        (
+            [Step::Refuse(500, "InternalServerError"); 2],
+            Retry::Unknown,
+            false,
+        ),
+        (
+            [Step::Lose, Step::Refuse(400, "ThrottlingException")],
+            Retry::Unknown,
+            true,
+        ),
+        (
+            [
+                Step::Lose,
+                Step::Refuse(400, "TransactionInProgressException"),
+            ],
+            Retry::Unknown,
+            true,
+        ),
+        ([Step::LoseAndEnd, Step::Pass], Retry::Unknown, true),
+    ] {
+        let mut with = options(&relay(&url, transactions(steps)).await);
+        let store = open(with.clone()).await;
+        let id = Env::system().version();
+        let batch = Batch::with_id(id).put(&items(), &key("a"), ANY, doc("{}"));
+        let error = store.write(batch).await.unwrap_err();
+        told(&error, ErrorKind::Unavailable, retry, "DynamoDB");
+        assert_eq!(error.batch(), Some(id), "{steps:?}");
+        with.endpoint = Some(url.clone());
+        let outcome = open(with).await.resolve(id, None).await.unwrap();
+        let committed = matches!(outcome, Outcome::Committed(Some(_)));
+        assert_eq!(committed, happened, "{steps:?}: {outcome:?}");
+    }
+}
+
+/// A server that was started again does not know the tokens of before, and told a batch
+/// whose answer was lost that its id was used already.
+#[tokio::test]
+async fn a_write_is_recognized_by_a_server_that_has_forgotten_it() {
+    let Some(url) = need("dynamodb") else { return };
+    let url = relay(&url, transactions([Step::Lose, Step::Forget])).await;
+    let store = open(options(&url)).await;
+    let mut changes = store.watch(None, WatchFrom::Now).await.unwrap();
+    let entry = store
+        .put(&items(), &key("a"), ANY, doc("{}"))
+        .await
+        .unwrap();
+    assert_eq!(store.head(&items(), &key("a")).await.unwrap(), Some(entry));
+    let change = changes.next().await.unwrap().unwrap();
+    assert_eq!(change.version, Some(entry.version));
+    // Another batch with this id is told.
+    let again = Batch::with_id(entry.version).put(&items(), &key("b"), ANY, doc("{}"));
+    let error = store.write(again).await.unwrap_err();
+    told(&error, ErrorKind::Conflict, Retry::No, "an id is used once");
+}
+
+#[tokio::test]
+async fn a_write_that_finds_nobody_listening_did_not_happen() {
+    let Some(server) = private("dynamodb") else {
+        return;
+    };
+    let store = open(options(&server.url())).await;
+    // From now on it is known that there is no such collection, so nothing is read first.
+    store.delete(&items(), &key("a"), ANY).await.unwrap();
+    server.kill().unwrap();
+    let unreachable = "cannot reach DynamoDB";
+    let error = store.health().await.unwrap_err();
+    told(&error, ErrorKind::Unavailable, Retry::Yes, unreachable);
+    let put = store.put(&items(), &key("a"), ANY, doc("{}")).await;
+    told(
+        &put.unwrap_err(),
+        ErrorKind::Unavailable,
+        Retry::Yes,
+        unreachable,
+    );
+    server.start().unwrap();
+    assert_eq!(store.head(&items(), &key("a")).await.unwrap(), None);
+    store
+        .put(&items(), &key("a"), ANY, doc("{}"))
+        .await
+        .unwrap();
+}
+
+/// Speaks TLS before a server that does not.
+async fn secured(server: &str, certificate: Certificate) -> String {
+    let (chain, secret) = Authority::get().unwrap().files(certificate);
+    let chain = CertificateDer::pem_file_iter(chain).unwrap();
+    let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
+    let secret = PrivateKeyDer::from_pem_file(secret).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ));
+    let config = config.with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(chain, secret);
+    let tls = TlsAcceptor::from(Arc::new(config.unwrap()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = server.strip_prefix("http://").unwrap().to_owned();
+    tokio::spawn(async move {
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            let (tls, server) = (tls.clone(), server.clone());
+            tokio::spawn(async move {
+                // Those who do not trust it hang up.
+                if let Ok(mut client) = tls.accept(client).await {
+                    let mut server = TcpStream::connect(server).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                }
+            });
+        }
+    });
+    format!("https://localhost:{port}")
+}
+
+#[tokio::test]
+async fn tls_lets_in_only_whom_the_authority_vouches_for() {
+    let Some(url) = need("dynamodb") else { return };
+    let ca = Authority::get().unwrap().certificate_file();
+    let with = |url: &str| {
+        let mut options = options(url);
+        options.set("ca", ca.to_str().unwrap()).unwrap();
+        options
+    };
+    let good = secured(&url, Certificate::Good).await;
+    let store = open(with(&good)).await;
+    let entry = store
+        .put(&items(), &key("a"), ANY, doc("{}"))
+        .await
+        .unwrap();
+    assert_eq!(store.head(&items(), &key("a")).await.unwrap(), Some(entry));
+    // Nobody but the tests trusts their authority.
+    let no_safe = |error: &Error, part| told(error, ErrorKind::Unavailable, Retry::No, part);
+    no_safe(&refused(options(&good)).await, "name that by the option ca");
+    for certificate in [Certificate::WrongHost, Certificate::Expired] {
+        let url = secured(&url, certificate).await;
+        no_safe(&refused(with(&url)).await, "not to be trusted");
+    }
+    let plain = url.replace("http://", "https://");
+    no_safe(&refused(with(&plain)).await, "does not speak TLS");
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    for (text, part) in [
+        ("", "holds no certificate"),
+        (
+            "-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n",
+            "is damaged",
+        ),
+        (
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            "none of an authority",
+        ),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let mut with = with(&good);
+        with.ca = Some(path.clone());
+        told(&refused(with).await, ErrorKind::Invalid, Retry::No, part);
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_cannot_be_reached_is_said_so() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -370,48 +560,95 @@ async fn a_server_that_cannot_be_reached_is_said_so() {
     );
 }
 
-/// A server that answers so many requests with an error, and passes the others on.
-async fn refusing(
-    server: Option<String>,
-    code: &'static str,
-    status: u16,
-    times: usize,
-) -> (String, Arc<AtomicUsize>) {
+/// What a relay does with a call.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Pass,
+    /// The answer does not come back.
+    Lose,
+    /// The same, and it takes no more connections.
+    LoseAndEnd,
+    /// It goes on without its token, as to a server that forgot that.
+    Forget,
+    /// It is answered with this error.
+    Refuse(u16, &'static str),
+    /// Nothing of a call of several rows is done.
+    Postpone,
+}
+
+/// Stands before a server, and does with each call what a test says, which is told its
+/// name.
+async fn relay(server: &str, step: impl FnMut(&str) -> Step + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counted = asked.clone();
+    let server = server.strip_prefix("http://").unwrap().to_owned();
+    let step = Arc::new(parking_lot::Mutex::new(step));
+    let end = Arc::new(tokio::sync::Notify::new());
     tokio::spawn(async move {
         loop {
-            let (mut client, _) = listener.accept().await.unwrap();
-            let (asked, server) = (counted.clone(), server.clone());
+            let mut client = tokio::select! {
+                client = listener.accept() => client.unwrap().0,
+                () = end.notified() => return,
+            };
+            let (server, step, end) = (server.clone(), step.clone(), end.clone());
             tokio::spawn(async move {
-                while let Some(request) = message(&mut client).await {
-                    let number = asked.fetch_add(1, Ordering::SeqCst);
-                    let answer = match &server {
-                        Some(server) if number >= times => {
-                            let address = server.strip_prefix("http://").unwrap();
-                            let mut server = TcpStream::connect(address).await.unwrap();
-                            server.write_all(&request).await.unwrap();
-                            message(&mut server).await.unwrap()
-                        }
-                        _ => {
-                            let body = format!(
-                                r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"no"}}"#
-                            );
-                            format!(
-                                "HTTP/1.1 {status} No\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: {}\r\n\r\n{body}",
-                                body.len()
-                            )
-                            .into_bytes()
-                        }
-                    };
-                    client.write_all(&answer).await.unwrap();
+                while let Some(mut request) = message(&mut client).await {
+                    let text = String::from_utf8_lossy(&request).into_owned();
+                    let mut lines = text.lines();
+                    let name = lines.find_map(|line| line.split_once("DynamoDB_20120810."));
+                    let step = (*step.lock())(name.unwrap().1);
+                    if let Step::Refuse(status, code) = step {
+                        client.write_all(&refusal(status, code)).await.unwrap();
+                        continue;
+                    }
+                    if let Step::Postpone = step {
+                        client.write_all(&postponed(&text)).await.unwrap();
+                        continue;
+                    }
+                    if let Step::Forget = step {
+                        assert!(text.contains(TOKEN), "{text}");
+                        request = text.replace(TOKEN, &TOKEN.to_lowercase()).into_bytes();
+                    }
+                    let mut server = TcpStream::connect(&server).await.unwrap();
+                    server.write_all(&request).await.unwrap();
+                    let answer = message(&mut server).await.unwrap();
+                    match step {
+                        Step::Lose => return,
+                        Step::LoseAndEnd => return end.notify_one(),
+                        _ => client.write_all(&answer).await.unwrap(),
+                    }
                 }
             });
         }
     });
-    (url, asked)
+    url
+}
+
+/// What makes a transaction happen once. The server takes another name for none.
+const TOKEN: &str = "\"ClientRequestToken\"";
+
+fn refusal(status: u16, code: &str) -> Vec<u8> {
+    answer(
+        status,
+        &format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"no"}}"#),
+    )
+}
+
+/// All of it is left, as where the capacity is used up.
+fn postponed(request: &str) -> Vec<u8> {
+    let body = request.split_once("\r\n\r\n").unwrap().1;
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    let left = &body["RequestItems"];
+    let body = serde_json::json!({ "UnprocessedKeys": left, "UnprocessedItems": left });
+    answer(200, &body.to_string())
+}
+
+fn answer(status: u16, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status} -\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
 }
 
 /// A head and as much as it says that follows.
@@ -445,29 +682,130 @@ async fn calls_that_are_slowed_down_are_tried_again_and_then_told() {
         "ProvisionedThroughputExceededException",
         "ThrottlingException",
     ] {
-        let (slow, asked) = refusing(Some(url.clone()), code, 400, 3).await;
-        let store = open(options(&slow)).await;
-        assert!(asked.load(Ordering::SeqCst) > 3);
+        let mut left = 3;
+        let slow = relay(&url, move |_| match left {
+            0 => Step::Pass,
+            _ => {
+                left -= 1;
+                Step::Refuse(400, code)
+            }
+        });
+        let store = open(options(&slow.await)).await;
         store
             .put(&items(), &key("a"), ANY, doc("{}"))
             .await
             .unwrap();
-        let (slow, asked) = refusing(None, code, 400, 0).await;
-        let error = refused(options(&slow)).await;
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let slow = relay(&url, move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Step::Refuse(400, code)
+        });
+        let error = refused(options(&slow.await)).await;
         told(&error, ErrorKind::Unavailable, Retry::Yes, "slows us down");
         assert_eq!(asked.load(Ordering::SeqCst), 8);
     }
 }
 
+/// Where capacity is short, DynamoDB does a part of a call, and says what is left.
+#[tokio::test]
+async fn what_is_left_of_a_call_is_asked_for_again() {
+    let Some(url) = need("dynamodb") else { return };
+    let several = |name: &str| matches!(name, "BatchGetItem" | "BatchWriteItem");
+    let (clock, mut left) = (ManualClock::at(Env::system().now()), 6);
+    let short = relay(&url, move |name| match several(name) && left > 0 {
+        true => {
+            left -= 1;
+            Step::Postpone
+        }
+        false => Step::Pass,
+    });
+    let with = DynamoDbOptions {
+        env: Env::seeded(clock.clone(), Env::system().below(u64::MAX)),
+        ..options(&short.await)
+    };
+    let store = open(with.clone()).await;
+    let keys: Vec<_> = (0..5).map(|n| key(&format!("k{n}"))).collect();
+    let batch = keys.iter().fold(Batch::new(), |batch, key| {
+        batch.put(&items(), key, ANY, doc("{}"))
+    });
+    store.write(batch).await.unwrap();
+    let found = store.get_many(&items(), &keys, Parts::ENTRY).await.unwrap();
+    assert_eq!(found.iter().flatten().count(), 5);
+    store.drop_collection(&items()).await.unwrap();
+    clock.advance(Duration::from_secs(60 * 60));
+    store.sweep().await.unwrap();
+    let start = format!("{}/items/", with.prefix);
+    assert_eq!(count_rows(&url, &start).await, 0);
+
+    let never = relay(&url, move |name| match several(name) {
+        true => Step::Postpone,
+        false => Step::Pass,
+    });
+    let with = DynamoDbOptions {
+        timeout: Duration::from_secs(1),
+        ..options(&never.await)
+    };
+    let store = open(with).await;
+    store
+        .put(&items(), &key("a"), ANY, doc("{}"))
+        .await
+        .unwrap();
+    let error = store.get_many(&items(), &[key("a")], Parts::ENTRY).await;
+    told(
+        &error.unwrap_err(),
+        ErrorKind::Unavailable,
+        Retry::Yes,
+        "slows us down",
+    );
+}
+
+/// A row of DynamoDB has 400 KiB at most.
+#[tokio::test]
+async fn the_largest_item_fits_into_a_row_and_a_larger_one_is_refused() {
+    let Some(url) = need("dynamodb") else { return };
+    let store = open(options(&url)).await;
+    let name = key(&"k".repeat(1024));
+    let text = |size: usize| format!(r#"{{"t":"{}"}}"#, "x".repeat(size - 8));
+    let limit = store.capabilities().max_doc;
+    let put = |size| {
+        let mut put = Put::bytes(vec![7; 64 * 1024]);
+        put.doc = Doc::parse(text(size)).unwrap();
+        put.attrs.set("a", vec![1; MAX_ATTRS - 16]).unwrap();
+        put
+    };
+    let entry = store.put(&items(), &name, ANY, put(limit)).await.unwrap();
+    let read = store.get(&items(), &name, GetOptions::default()).await;
+    let read = read.unwrap().unwrap();
+    assert_eq!(
+        (read.entry, read.doc().unwrap().as_bytes().len()),
+        (entry, limit)
+    );
+    let error = store.put(&items(), &name, ANY, put(limit + 1)).await;
+    told(
+        &error.unwrap_err(),
+        ErrorKind::TooLarge,
+        Retry::No,
+        "262144",
+    );
+    // A larger body is met by pieces, however it is given.
+    let large = Put::bytes(vec![8; 1_000_000]);
+    store.put(&items(), &name, ANY, large).await.unwrap();
+    let read = store.get(&items(), &name, GetOptions::default()).await;
+    let body = read.unwrap().unwrap().into_body().unwrap();
+    assert_eq!(body.bytes(1 << 20).await.unwrap(), vec![8; 1_000_000]);
+}
+
 #[tokio::test]
 async fn who_is_not_let_in_is_told_why() {
+    let Some(url) = need("dynamodb") else { return };
     for (code, part) in [
         ("UnrecognizedClientException", "keys are wrong"),
         ("InvalidSignatureException", "keys are wrong"),
         ("ExpiredTokenException", "token has expired"),
         ("AccessDeniedException", "docs/dynamodb.md"),
     ] {
-        let (url, _) = refusing(None, code, 400, 0).await;
+        let url = relay(&url, move |_| Step::Refuse(400, code)).await;
         let error = refused(options(&url)).await;
         told(&error, ErrorKind::Denied, Retry::No, part);
     }
@@ -677,4 +1015,22 @@ async fn an_index_that_is_made_while_others_write_binds_all_of_them() {
             }
         }
     }
+}
+
+/// The promises hold while connections break and the server is killed.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_doubled_while_connections_break_and_the_server_dies() {
+    let Some(server) = private("dynamodb") else {
+        return;
+    };
+    let open = |url: String| async move {
+        let mut options = DynamoDbOptions {
+            prefix: "faults".to_owned(),
+            ..options(&url)
+        };
+        options.set("timeout", "2s")?;
+        options.set("connect_timeout", "2s")?;
+        Ok(DynamoDbBackend::open(options).await?.into())
+    };
+    faults::check(Subject::new(server.url(), open).killed(server)).await;
 }

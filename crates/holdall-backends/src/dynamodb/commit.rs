@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::catalogue::{self, Collection};
-use super::error::Fault;
 use super::row::{Place, Row, texts};
+use super::sent::Sent;
 use super::table::{Range, Transacted};
 
 /// The most actions of a transaction.
@@ -125,7 +125,7 @@ impl<T> Plan<T> {
         }
     }
 
-    fn rows(&self, shared: &Shared, seq: u64, now: Timestamp) -> [Row; 2] {
+    fn rows(&self, shared: &Shared, seq: u64, now: Timestamp, token: Version) -> [Row; 2] {
         let log = Row::at(&shared.log_place(seq))
             .with_bytes("b", *self.id.as_bytes())
             .with_number("t", now.as_micros())
@@ -139,6 +139,7 @@ impl<T> Plan<T> {
         let created = created.map(|time| AttributeValue::N(time.as_micros().to_string()));
         let batch = Row::at(&shared.batch_place(self.id))
             .with_number("t", now.as_micros())
+            .with_bytes("o", *token.as_bytes())
             .with("c", AttributeValue::L(created.collect()));
         let batch = match self.aborts {
             true => batch.with_text("x", "aborted"),
@@ -174,9 +175,11 @@ enum Met {
 /// Does what a planner says.
 ///
 /// # Errors
-/// Those of the planner; `Conflict` or `Expired` if the id was used or given up.
+/// Those of the planner; `Conflict` or `Expired` if the id was used or given up. What was
+/// sent and not answered makes the outcome unknown.
 pub(super) async fn commit<P: Planner>(shared: &Shared, planner: &P) -> Result<P::Answer> {
     let deadline = shared.table.deadline();
+    let sent = Sent::default();
     for attempt in 0.. {
         // Those of this process wait for each other here, and not in the database.
         let mut turn = shared.head.lock().await;
@@ -199,7 +202,7 @@ pub(super) async fn commit<P: Planner>(shared: &Shared, planner: &P) -> Result<P
             }
         };
         let seq = head.seq + 1;
-        match attempt_to(shared, &plan, seq, now).await {
+        match attempt_to(shared, &plan, seq, now, &sent).await {
             Ok(None) => {
                 head.seq = seq;
                 for (name, collection) in plan.learns {
@@ -214,16 +217,23 @@ pub(super) async fn commit<P: Planner>(shared: &Shared, planner: &P) -> Result<P
                     "the batch was given up by `resolve` before it arrived; make a new one",
                 ));
             }
+            // It may be one of those that were sent and not answered.
+            Ok(Some(Met::Batch { aborted: false })) if sent.is_open() => {
+                return Err(sent.unknown(
+                    Error::unavailable("DynamoDB did not say what became of the batch")
+                        .in_backend("dynamodb"),
+                ));
+            }
             Ok(Some(Met::Batch { aborted: false })) => {
                 return Err(Error::conflict(
                     "a batch with this id was committed already; an id is used once",
                 ));
             }
-            Ok(Some(Met::Refused(error))) => return Err(error),
+            Ok(Some(Met::Refused(error))) => return Err(sent.unknown(error)),
             Ok(Some(Met::Others)) => *turn = None,
-            Err(fault) => {
+            Err(error) => {
                 *turn = None;
-                return Err(fault.of_write());
+                return Err(sent.unknown(error));
             }
         }
         drop(turn);
@@ -232,10 +242,10 @@ pub(super) async fn commit<P: Planner>(shared: &Shared, planner: &P) -> Result<P
         }
         shared.table.pause(attempt).await;
     }
-    Err(Error::unavailable(
+    let error = Error::unavailable(
         "too many write to the store at once; each write of a store in DynamoDB waits for the one before. Try again",
-    )
-    .in_backend("dynamodb"))
+    );
+    Err(sent.unknown(error.in_backend("dynamodb")))
 }
 
 async fn attempt_to<T>(
@@ -243,7 +253,8 @@ async fn attempt_to<T>(
     plan: &Plan<T>,
     seq: u64,
     now: Timestamp,
-) -> Result<Option<Met>, Fault> {
+    sent: &Sent,
+) -> Result<Option<Met>> {
     let table = &shared.table;
     let count = plan.actions.len() + 2;
     if count > MAX_ACTIONS {
@@ -251,11 +262,12 @@ async fn attempt_to<T>(
             "the batch takes {count} actions with its unique values and staged bodies, and DynamoDB does {MAX_ACTIONS} at once; write less at once"
         )))));
     }
+    let token = shared.options.env.version();
     let mut actions = plan.actions.clone();
-    for row in plan.rows(shared, seq, now) {
-        actions.push(table.creating(row).map_err(Fault::Failed)?);
+    for row in plan.rows(shared, seq, now, token) {
+        actions.push(table.creating(row)?);
     }
-    let reasons = match table.transact(actions).await? {
+    let reasons = match table.transact(actions, token, sent).await? {
         Transacted::Done => return Ok(None),
         Transacted::Cancelled(reasons) => reasons,
     };
@@ -264,13 +276,16 @@ async fn attempt_to<T>(
         let row = batch.item().cloned().map(Row::of);
         let row = match row.filter(|row| row.time("t").is_ok()) {
             Some(row) => row,
-            None => table
-                .get(&shared.batch_place(plan.id))
-                .await
-                .map_err(Fault::Failed)?
-                .unwrap_or_default(),
+            None => {
+                let row = table.get(&shared.batch_place(plan.id)).await?;
+                row.unwrap_or_default()
+            }
         };
-        let aborted = row.text_or_none("x").map_err(Fault::Failed)?.is_some();
+        // The library sent it again, and the server had forgotten the token.
+        if row.bytes("o")? == Some(token.as_bytes()) {
+            return Ok(None);
+        }
+        let aborted = row.text_or_none("x")?.is_some();
         return Ok(Some(Met::Batch { aborted }));
     }
     for reason in &reasons {

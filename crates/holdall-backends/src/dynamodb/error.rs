@@ -2,75 +2,54 @@
 //! Holdall.
 
 use std::error::Error as StdError;
+use std::io;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use holdall_core::{Error, Retry};
-
-/// Why a call has no answer.
-#[derive(Debug)]
-pub(super) enum Fault {
-    /// It never left, or was refused: nothing happened.
-    Failed(Error),
-    /// It may have been sent, and what became of it is not known.
-    Lost(Error),
-}
-
-impl Fault {
-    /// The error of a call that changes nothing, or that may be made twice.
-    pub(super) fn of_read(self) -> Error {
-        match self {
-            Self::Failed(error) | Self::Lost(error) => error,
-        }
-    }
-
-    /// The error of a call that changes something.
-    pub(super) fn of_write(self) -> Error {
-        match self {
-            Self::Failed(error) => error,
-            Self::Lost(error) => error.with_retry(Retry::Unknown),
-        }
-    }
-}
+use holdall_core::{Error, ErrorKind, Retry};
 
 /// Reads the error of a call.
-pub(super) fn fault<E, R>(error: &SdkError<E, R>) -> Fault
+pub(super) fn told<E, R>(error: &SdkError<E, R>) -> Error
 where
     E: ProvideErrorMetadata + StdError + 'static,
 {
-    let within = |fault: Error| fault.in_backend("dynamodb");
+    sentence(error).in_backend("dynamodb")
+}
+
+fn sentence<E, R>(error: &SdkError<E, R>) -> Error
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
     match error {
         SdkError::ServiceError(service) => {
             let meta = service.err().meta();
-            let (code, message) = (meta.code(), meta.message());
-            let fault = said(code.unwrap_or_default(), message.unwrap_or_default());
-            match code {
-                // The server does not know itself.
-                Some("InternalServerError" | "InternalServerErrorException") | None => {
-                    Fault::Lost(within(fault))
-                }
-                _ => Fault::Failed(within(fault)),
-            }
+            said(
+                meta.code().unwrap_or_default(),
+                meta.message().unwrap_or_default(),
+            )
         }
-        SdkError::TimeoutError(_) => Fault::Lost(within(Error::timeout(
+        SdkError::TimeoutError(_) => Error::timeout(
             "DynamoDB did not answer in time; it may be throttled or out of reach, or allow it more by the option timeout",
-        ))),
+        ),
         SdkError::DispatchFailure(failure) => {
-            let cause = failure
-                .as_connector_error()
-                .map(cause_of)
-                .unwrap_or_default();
-            if cause.contains("no providers in chain") || cause.contains("credential") {
-                return Fault::Failed(within(no_credentials()));
+            let Some(error) = failure.as_connector_error() else {
+                return Error::unavailable("the call of DynamoDB failed on its way; try again");
+            };
+            if let Some(tls) = causes(error).find_map(|cause| cause.downcast_ref()) {
+                return of_tls(tls);
             }
-            let message = format!(
+            let cause = causes(error).last().map(ToString::to_string);
+            let cause = cause.unwrap_or_default();
+            if cause.contains("no providers in chain") || cause.contains("credential") {
+                return no_credentials();
+            }
+            Error::unavailable(format!(
                 "cannot reach DynamoDB: {cause}. Are region and endpoint right, and is it running?"
-            );
-            Fault::Lost(within(Error::unavailable(message)))
+            ))
         }
-        SdkError::ConstructionFailure(_) => Fault::Failed(within(no_credentials())),
-        _ => Fault::Lost(within(Error::unavailable(
+        SdkError::ConstructionFailure(_) => no_credentials(),
+        _ => Error::unavailable(
             "the answer of DynamoDB cannot be read. Does something on the way change it?",
-        ))),
+        ),
     }
 }
 
@@ -80,16 +59,36 @@ fn no_credentials() -> Error {
     )
 }
 
-/// What lies at the bottom of an error.
-fn cause_of(error: &(impl StdError + 'static)) -> String {
-    let mut at: &(dyn StdError + 'static) = error;
-    for _ in 0..16 {
-        match at.source() {
-            Some(source) => at = source,
-            None => break,
+fn of_tls(error: &rustls::Error) -> Error {
+    let why = match error {
+        rustls::Error::InvalidCertificate(_) => {
+            "its certificate is not to be trusted. If it comes from an authority of your own, name that by the option ca"
         }
-    }
-    at.to_string()
+        rustls::Error::InvalidMessage(_) => {
+            "it does not speak TLS. Should the endpoint start with http:?"
+        }
+        _ => "TLS failed",
+    };
+    Error::new(
+        ErrorKind::Unavailable,
+        Retry::No,
+        format!("there is no safe connection to DynamoDB: {why}"),
+    )
+    .because(error.clone())
+}
+
+/// An error, and what lies below it.
+pub(super) fn causes<'e>(
+    error: &'e (dyn StdError + 'static),
+) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<io::Error>() {
+            // Its source leaves out what it holds.
+            Some(io) => io.get_ref().map(|held| held as _),
+            None => error.source(),
+        }
+    })
+    .take(16)
 }
 
 fn said(code: &str, message: &str) -> Error {

@@ -29,6 +29,7 @@ mod log;
 mod options;
 mod pages;
 mod row;
+mod sent;
 mod sweep;
 mod table;
 mod write;

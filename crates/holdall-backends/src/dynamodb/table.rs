@@ -15,12 +15,14 @@ use aws_sdk_dynamodb::types::{
     TransactWriteItem, WriteRequest,
 };
 use aws_smithy_http_client::{Builder, tls};
-use holdall_core::{Env, Error, Result};
+use holdall_core::{Env, Error, Result, Version};
 use tokio::time::Instant;
 
-use super::error::{Fault, damaged, fault};
+use super::error::{damaged, told};
 use super::options::DynamoDbOptions;
 use super::row::{Place, Row};
+use super::sent::Sent;
+use crate::tls::authorities;
 
 /// The most rows of one call that reads several.
 const MAX_GET: usize = 100;
@@ -63,21 +65,12 @@ pub(super) struct Range {
 impl Table {
     /// Reads files that options name.
     pub(super) fn new(options: &DynamoDbOptions) -> Result<Self> {
-        let mut trust = tls::TrustStore::empty();
-        match &options.ca {
-            None => trust = trust.with_native_roots(true),
-            Some(path) => {
-                let pem = std::fs::read(path).map_err(|error| {
-                    let message = format!("the file {path:?} of the option ca cannot be read");
-                    match error.kind() {
-                        std::io::ErrorKind::NotFound => Error::not_found(message),
-                        _ => Error::invalid(message),
-                    }
-                    .because(error)
-                })?;
-                trust = trust.with_pem_certificate(pem);
-            }
-        }
+        let trust = tls::TrustStore::empty();
+        let trust = match &options.ca {
+            None => trust.with_native_roots(true),
+            // It panics at what is no certificate.
+            Some(path) => trust.with_pem_certificate(authorities(path)?),
+        };
         let context = tls::TlsContext::builder().with_trust_store(trust).build();
         let context =
             context.map_err(|error| Error::invalid("TLS cannot be set up").because(error))?;
@@ -177,7 +170,7 @@ impl Table {
                         .as_service_error()
                         .is_some_and(|error| error.is_resource_not_found_exception());
                     if !missing || !create {
-                        return Err(fault(&error).of_read());
+                        return Err(told(&error));
                     }
                     if !made {
                         self.create().await?;
@@ -221,7 +214,7 @@ impl Table {
             {
                 Ok(())
             }
-            Err(error) => Err(fault(&error).of_read()),
+            Err(error) => Err(told(&error)),
         }
     }
 
@@ -233,7 +226,7 @@ impl Table {
             .table_name(&self.name)
             .set_key(Some(place.key()))
             .consistent_read(true);
-        let answer = read.send().await.map_err(|error| fault(&error).of_read())?;
+        let answer = read.send().await.map_err(|error| told(&error))?;
         Ok(answer.item.map(Row::of))
     }
 
@@ -262,7 +255,7 @@ impl Table {
                 .client
                 .batch_get_item()
                 .request_items(&self.name, wanted);
-            let answer = read.send().await.map_err(|error| fault(&error).of_read())?;
+            let answer = read.send().await.map_err(|error| told(&error))?;
             let found = answer.responses.unwrap_or_default();
             for row in found.into_values().flatten().map(Row::of) {
                 rows.insert(row.place()?, row);
@@ -305,10 +298,7 @@ impl Table {
         query = query
             .key_condition_expression(condition)
             .set_expression_attribute_names(Some(names));
-        let answer = query
-            .send()
-            .await
-            .map_err(|error| fault(&error).of_read())?;
+        let answer = query.send().await.map_err(|error| told(&error))?;
         let more = answer.last_evaluated_key.is_some_and(|key| !key.is_empty());
         let rows = answer.items.unwrap_or_default();
         Ok((rows.into_iter().map(Row::of).collect(), more))
@@ -321,10 +311,7 @@ impl Table {
             .put_item()
             .table_name(&self.name)
             .set_item(Some(row.into_values()));
-        put.send()
-            .await
-            .map(drop)
-            .map_err(|error| fault(&error).of_read())
+        put.send().await.map(drop).map_err(|error| told(&error))
     }
 
     /// Puts a row if there is none. Answers whether there was none.
@@ -344,7 +331,7 @@ impl Table {
             {
                 Ok(false)
             }
-            Err(error) => Err(fault(&error).of_read()),
+            Err(error) => Err(told(&error)),
         }
     }
 
@@ -368,7 +355,7 @@ impl Table {
             {
                 Ok(false)
             }
-            Err(error) => Err(fault(&error).of_read()),
+            Err(error) => Err(told(&error)),
         }
     }
 
@@ -396,7 +383,7 @@ impl Table {
             {
                 Ok(false)
             }
-            Err(error) => Err(fault(&error).of_read()),
+            Err(error) => Err(told(&error)),
         }
     }
 
@@ -419,10 +406,7 @@ impl Table {
                 .client
                 .batch_write_item()
                 .request_items(&self.name, now);
-            let answer = write
-                .send()
-                .await
-                .map_err(|error| fault(&error).of_read())?;
+            let answer = write.send().await.map_err(|error| told(&error))?;
             let rest = answer.unprocessed_items.unwrap_or_default();
             let rest: Vec<_> = rest.into_values().flatten().collect();
             if rest.len() == asked {
@@ -437,22 +421,25 @@ impl Table {
         Ok(())
     }
 
-    /// Does all or nothing. The token makes it once, though the call be tried again.
+    /// Does all or nothing. The token makes it once, though the library send it again.
     pub(super) async fn transact(
         &self,
         actions: Vec<TransactWriteItem>,
-    ) -> Result<Transacted, Fault> {
-        let token = self.env.version().to_string();
+        token: Version,
+        sent: &Sent,
+    ) -> Result<Transacted> {
         let call = self
             .client
             .transact_write_items()
             .set_transact_items(Some(actions))
-            .client_request_token(token);
+            .client_request_token(token.to_string())
+            .customize()
+            .interceptor(sent.clone());
         match call.send().await {
             Ok(_) => Ok(Transacted::Done),
             Err(error) => match cancelled(&error) {
                 Some(reasons) => Ok(Transacted::Cancelled(reasons)),
-                None => Err(fault(&error)),
+                None => Err(told(&error)),
             },
         }
     }
@@ -507,8 +494,6 @@ fn cancelled<R>(error: &SdkError<TransactWriteItemsError, R>) -> Option<Vec<Canc
         TransactWriteItemsError::TransactionCanceledException(cancelled) => {
             Some(cancelled.cancellation_reasons().to_vec())
         }
-        // Another call on the same rows is under way.
-        TransactWriteItemsError::TransactionInProgressException(_) => Some(Vec::new()),
         _ => None,
     }
 }
