@@ -22,8 +22,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use holdall_backends::dynamodb::{DynamoDbBackend, DynamoDbOptions};
 use holdall_core::{
     Backend, BackendExt, Batch, CollectionName, Condition, Doc, Env, Error, ErrorKind, Filter,
-    GetOptions, Index, Key, MAX_ATTRS, ManualClock, Outcome, Parts, Put, Retry, Scan, WatchFrom,
-    byte_stream,
+    GetOptions, Index, Key, MAX_ATTRS, ManualClock, Outcome, Parts, Put, Query, Retry, Scan,
+    WatchFrom, byte_stream,
 };
 use holdall_testing::faults::{self, Subject};
 use holdall_testing::proxy::{Fault, Held, Proxy};
@@ -952,6 +952,77 @@ async fn what_nobody_has_goes_when_its_time_is_over() {
     let again = store.watch(None, WatchFrom::After(cursor)).await.map(drop);
     assert_eq!(again.unwrap_err().kind(), ErrorKind::Expired);
     assert_eq!(store.head(&items(), &key("b")).await.unwrap(), Some(last));
+}
+
+/// Rows of an index are put before the transaction that makes them true, and stay for a
+/// while when it is no more: what is found is what the items say, and without reading all.
+#[tokio::test]
+async fn an_index_finds_what_the_items_say_and_reads_no_others() {
+    let Some(url) = need("dynamodb") else { return };
+    let queries = Arc::new(AtomicUsize::new(0));
+    let counted = queries.clone();
+    let through = relay(&url, move |name| {
+        counted.fetch_add(usize::from(name == "Query"), Ordering::SeqCst);
+        Step::Pass
+    });
+    let (store, clock, prefix) = with_clock(&through.await).await;
+    let padding = "x".repeat(8000);
+    let doc = |group: &str, n: u32| {
+        doc(&format!(
+            r#"{{"group":"{group}","n":{n},"padding":"{padding}"}}"#
+        ))
+    };
+    let find = async |filter: &str| {
+        let before = queries.load(Ordering::SeqCst);
+        let found = store.query(&items(), Query::new(Filter::parse(filter).unwrap()));
+        let found: Vec<_> = found.try_collect().await.unwrap();
+        let keys: Vec<_> = found.iter().map(|item| item.key.to_string()).collect();
+        (keys, queries.load(Ordering::SeqCst) - before)
+    };
+    let all: Vec<u32> = (0..192).collect();
+    for some in all.chunks(32) {
+        let batch = some.iter().fold(Batch::new(), |batch, n| {
+            let group = ["even", "odd"][*n as usize % 2];
+            batch.put(&items(), &key(&format!("k{n:03}")), ANY, doc(group, *n))
+        });
+        store.write(batch).await.unwrap();
+    }
+    let wanted = r#"{"group":"odd","n":{"$gte":189}}"#;
+    let keys = ["k189", "k191"].map(str::to_owned).to_vec();
+    let (found, pages) = find(wanted).await;
+    assert_eq!(found, keys);
+    assert!(pages > 1, "the whole collection is a page");
+    let index = Index::parse(&["group", "n"]).unwrap();
+    store.define(&items(), &[index]).await.unwrap();
+    assert_eq!(find(wanted).await, (keys, 1));
+    let rows = async || count_rows(&url, &format!("{prefix}/index/")).await;
+    assert_eq!(rows().await, 192);
+
+    // Moved, moved within the range, and deleted; and a batch that is refused.
+    store
+        .put(&items(), &key("k189"), ANY, doc("even", 189))
+        .await
+        .unwrap();
+    store
+        .put(&items(), &key("k001"), ANY, doc("odd", 1000))
+        .await
+        .unwrap();
+    store.delete(&items(), &key("k191"), ANY).await.unwrap();
+    store
+        .put(&items(), &key("k003"), Condition::Absent, doc("odd", 1001))
+        .await
+        .unwrap_err();
+    assert_eq!(find(wanted).await, (vec!["k001".to_owned()], 1));
+    assert_eq!(rows().await, 194, "for who reads meanwhile");
+    clock.advance(Duration::from_secs(60 * 60));
+    store.sweep().await.unwrap();
+    assert_eq!(rows().await, 191);
+    assert_eq!(find(wanted).await, (vec!["k001".to_owned()], 1));
+
+    store.drop_collection(&items()).await.unwrap();
+    clock.advance(Duration::from_secs(60 * 60));
+    store.sweep().await.unwrap();
+    assert_eq!(rows().await, 0);
 }
 
 /// While an index is made, others write: none slips in unseen.

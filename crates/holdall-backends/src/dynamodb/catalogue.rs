@@ -1,4 +1,4 @@
-//! Collections: in which partition their items are, and their unique indexes.
+//! Collections: in which partition their items are, and their indexes.
 //!
 //! A collection that is made again after it was dropped has a new partition.
 
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hashbrown::HashMap;
 use holdall_core::{
-    ChangeKind, CollectionName, Digest, Doc, Error, Index, Parts, Result, Timestamp, Version,
+    ChangeKind, CollectionName, Digest, Doc, Error, Holds, Index, Parts, Result, Timestamp, Version,
 };
 use parking_lot::RwLock;
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::commit::{Head, Logged, Plan, Planner, commit};
 use super::error::damaged;
+use super::hints::hint;
 use super::pages;
 use super::row::{Place, Row};
 use super::table::Range;
@@ -28,30 +29,39 @@ const STEP: i32 = 64;
 pub(super) struct Collection {
     /// A UUID: the partition of its items.
     pub(super) generation: String,
-    pub(super) indexes: Vec<Unique>,
+    pub(super) indexes: Vec<Kept>,
 }
 
-/// A unique index. Others are not kept: they change no answer.
+/// An index. Those of words are not kept: they change no answer.
 #[derive(Clone, Debug)]
-pub(super) struct Unique {
+pub(super) struct Kept {
     pub(super) id: String,
-    /// Whether it binds, or is still being made.
+    /// Whether it is whole, and binds, or is still being made.
     pub(super) ready: bool,
     /// Two items that share values, found while it was made.
     pub(super) shared: Option<(String, String)>,
     pub(super) index: Index,
 }
 
-impl Unique {
-    /// What it compares of a doc; `None` for one that is exempt.
+impl Kept {
+    /// What it compares of a doc if it is unique; `None` for one that is exempt.
     pub(super) fn value(&self, doc: &Doc) -> Result<Option<String>> {
+        if !self.index.unique {
+            return Ok(None);
+        }
         let values = self.index.unique_values(doc)?;
         Ok(values.map(|values| Digest::of(&values).to_string()))
+    }
+
+    /// Where its rows are.
+    fn partitions(&self, shared: &Shared) -> [String; 2] {
+        [shared.values(&self.id), shared.hints(&self.id)]
     }
 
     fn write(&self) -> Value {
         let mut members = declaration::write(&self.index);
         members.insert("id".to_owned(), json!(self.id));
+        members.insert("unique".to_owned(), json!(self.index.unique));
         members.insert("ready".to_owned(), json!(self.ready));
         if let Some(shared) = &self.shared {
             members.insert("shared".to_owned(), json!(shared));
@@ -64,11 +74,16 @@ impl Unique {
             let key = |at| Some(shared.get(at)?.as_str()?.to_owned());
             Some((key(0)?, key(1)?))
         });
+        let index = declaration::read(value)?;
+        let index = match value.get("unique")?.as_bool()? {
+            true => index.unique(),
+            false => index,
+        };
         Some(Self {
             id: value.get("id")?.as_str()?.to_owned(),
             ready: value.get("ready")?.as_bool()?,
             shared,
-            index: declaration::read(value)?.unique(),
+            index,
         })
     }
 }
@@ -83,7 +98,7 @@ impl Collection {
 
     /// The row that has it.
     pub(super) fn row(&self, shared: &Shared, name: &CollectionName) -> Row {
-        let indexes: Vec<_> = self.indexes.iter().map(Unique::write).collect();
+        let indexes: Vec<_> = self.indexes.iter().map(Kept::write).collect();
         Row::at(&shared.collection_place(name))
             .with_text("g", &*self.generation)
             .with_text("x", Value::from(indexes).to_string())
@@ -96,7 +111,7 @@ impl Collection {
             generation: row.text("g")?.to_owned(),
             indexes: indexes
                 .iter()
-                .map(|value| Unique::read(value).ok_or_else(odd))
+                .map(|value| Kept::read(value).ok_or_else(odd))
                 .collect::<Result<_>>()?,
         })
     }
@@ -112,7 +127,7 @@ impl Shared {
         self.partition(&format!("items/{generation}"))
     }
 
-    /// The partition of the values of an index.
+    /// The partition of the values of a unique index.
     pub(super) fn values(&self, index: &str) -> String {
         self.partition(&format!("unique/{index}"))
     }
@@ -221,23 +236,26 @@ impl Planner for Drop<'_> {
         }
         plan.partitions
             .push(self.shared.items(&collection.generation));
-        for unique in &collection.indexes {
-            plan.partitions.push(self.shared.values(&unique.id));
+        for kept in &collection.indexes {
+            plan.partitions.extend(kept.partitions(self.shared));
         }
         plan.learns.push((self.name.clone(), None));
         Ok(Ok(plan))
     }
 }
 
-/// Makes the unique indexes that are not there yet, all or none: first they are
-/// declared, and batches keep them; then the items there are added; then they bind.
+/// Makes the indexes that are not there yet, all or none: first they are declared, and
+/// batches keep them; then the items there are added; then they bind, and are asked.
 pub(super) async fn define(
     shared: Arc<Shared>,
     name: CollectionName,
     indexes: Vec<Index>,
 ) -> Result<()> {
     let mut wanted: Vec<Index> = Vec::new();
-    for index in indexes.into_iter().filter(|index| index.unique) {
+    for index in indexes
+        .into_iter()
+        .filter(|index| index.holds != Holds::Words)
+    {
         if !wanted.contains(&index) {
             wanted.push(index);
         }
@@ -255,10 +273,10 @@ pub(super) async fn define(
         };
         let declared = commit(&shared, &step(Step::Declare)).await.map_err(again)?;
         let mut there = true;
-        for unique in declared.uniques.iter().filter(|unique| !unique.ready) {
+        for kept in declared.indexes.iter().filter(|kept| !kept.ready) {
             let mut after = Some(String::new());
             while let Some(key) = after {
-                let fill = step(Step::Fill(unique.id.clone(), key));
+                let fill = step(Step::Fill(kept.id.clone(), key));
                 let filled = commit(&shared, &fill).await.map_err(again)?;
                 there &= filled.there;
                 after = filled.after.filter(|_| there);
@@ -308,7 +326,7 @@ enum Step {
 struct Made {
     /// Whether what was declared is still there.
     there: bool,
-    uniques: Vec<Unique>,
+    indexes: Vec<Kept>,
     /// Where to go on.
     after: Option<String>,
     /// An index, and two items that share values of it.
@@ -359,7 +377,7 @@ impl Making<'_> {
         };
         for index in self.wanted {
             if !collection.indexes.iter().any(|own| own.index == *index) {
-                collection.indexes.push(Unique {
+                collection.indexes.push(Kept {
                     id: self.shared.options.env.version().to_string(),
                     ready: false,
                     shared: None,
@@ -368,10 +386,10 @@ impl Making<'_> {
             }
         }
         let wanted = collection.indexes.iter();
-        let wanted = wanted.filter(|unique| self.wanted.contains(&unique.index));
+        let wanted = wanted.filter(|kept| self.wanted.contains(&kept.index));
         plan.answer = Made {
             there: true,
-            uniques: wanted.cloned().collect(),
+            indexes: wanted.cloned().collect(),
             ..Made::default()
         };
         self.change(collection, plan)
@@ -385,7 +403,7 @@ impl Making<'_> {
         plan: &mut Plan<Made>,
     ) -> Result<()> {
         let mut collection = collection.clone();
-        let Some(at) = collection.indexes.iter().position(|unique| unique.id == id) else {
+        let Some(at) = collection.indexes.iter().position(|kept| kept.id == id) else {
             return Ok(());
         };
         let range = Range {
@@ -397,23 +415,27 @@ impl Making<'_> {
         let partition = self.shared.items(&collection.generation);
         let (rows, more) = self.shared.table.query(&partition, &range).await?;
         plan.answer.there = true;
-        let Some(unique) = collection.indexes.get_mut(at) else {
+        let Some(kept) = collection.indexes.get_mut(at) else {
             return Ok(());
         };
         let mut new: HashMap<Place, String> = HashMap::new();
+        let mut hints = Vec::new();
         for mut row in rows {
             let key = row.text("s")?.to_owned();
             if more {
                 plan.answer.after = Some(key.clone());
             }
+            let version = row.version("v")?.ok_or_else(|| damaged("an item"))?;
             let doc = Doc::from_stored(row.take_text("d")?);
-            if let Some(value) = unique.value(&doc)? {
+            hints.extend(hint(self.shared, kept, &key, version, &doc)?);
+            if let Some(value) = kept.value(&doc)? {
                 let place = Place::new(self.shared.values(id), value);
                 if let Some(other) = new.insert(place, key.clone()) {
-                    unique.shared = Some((key, other));
+                    kept.shared = Some((key, other));
                 }
             }
         }
+        self.shared.table.put_all(hints).await?;
         let owners = self
             .shared
             .table
@@ -422,14 +444,14 @@ impl Making<'_> {
         for (place, key) in new {
             match owners.get(&place).map(|row| row.text("k")).transpose()? {
                 Some(owner) if owner == key => {}
-                Some(owner) => unique.shared = Some((key, owner.to_owned())),
+                Some(owner) => kept.shared = Some((key, owner.to_owned())),
                 None => {
                     let row = Row::at(&place).with_text("k", key);
                     plan.actions.push(self.shared.table.putting(row)?);
                 }
             }
         }
-        if unique.shared.is_some() {
+        if kept.shared.is_some() {
             plan.answer.after = None;
             plan.actions.clear();
             return self.change(collection, plan);
@@ -444,20 +466,20 @@ impl Making<'_> {
             return Ok(());
         }
         plan.answer.there = true;
-        let ours = |unique: &Unique| !unique.ready && self.wanted.contains(&unique.index);
-        let mut making = collection.indexes.iter().filter(|unique| ours(unique));
-        let conflict = making.find_map(|unique| {
-            let (one, other) = unique.shared.clone()?;
-            Some((unique.index.clone(), one, other))
+        let ours = |kept: &Kept| !kept.ready && self.wanted.contains(&kept.index);
+        let mut making = collection.indexes.iter().filter(|kept| ours(kept));
+        let conflict = making.find_map(|kept| {
+            let (one, other) = kept.shared.clone()?;
+            Some((kept.index.clone(), one, other))
         });
         if conflict.is_some() {
-            let left = collection.indexes.iter().filter(|unique| ours(unique));
-            plan.partitions = left.map(|unique| self.shared.values(&unique.id)).collect();
-            collection.indexes.retain(|unique| !ours(unique));
+            let left = collection.indexes.iter().filter(|kept| ours(kept));
+            plan.partitions = left.flat_map(|kept| kept.partitions(self.shared)).collect();
+            collection.indexes.retain(|kept| !ours(kept));
         }
         plan.answer.conflict = conflict;
-        for unique in &mut collection.indexes {
-            unique.ready |= self.wanted.contains(&unique.index);
+        for kept in &mut collection.indexes {
+            kept.ready |= self.wanted.contains(&kept.index);
         }
         self.change(collection, plan)
     }

@@ -103,6 +103,8 @@ pub(super) struct Plan<T> {
     pub(super) bodies: Vec<String>,
     /// Partitions that nobody reads any more.
     pub(super) partitions: Vec<String>,
+    /// Rows of indexes that name versions of items that are replaced.
+    pub(super) hints: Vec<Place>,
     /// The batch is given up.
     pub(super) aborts: bool,
     /// What the catalogue is then.
@@ -119,6 +121,7 @@ impl<T> Plan<T> {
             created: Vec::new(),
             bodies: Vec::new(),
             partitions: Vec::new(),
+            hints: Vec::new(),
             aborts: false,
             learns: Vec::new(),
             answer,
@@ -134,7 +137,8 @@ impl<T> Plan<T> {
                 AttributeValue::L(self.changes.iter().map(Logged::value).collect()),
             )
             .with("d", texts(self.bodies.iter().cloned()))
-            .with("g", texts(self.partitions.iter().cloned()));
+            .with("g", texts(self.partitions.iter().cloned()))
+            .with("i", texts(self.hints.iter().map(Place::to_string)));
         let created = self.created.iter();
         let created = created.map(|time| AttributeValue::N(time.as_micros().to_string()));
         let batch = Row::at(&shared.batch_place(self.id))

@@ -25,6 +25,7 @@ mod bodies;
 mod catalogue;
 mod commit;
 mod error;
+mod hints;
 mod log;
 mod options;
 mod pages;
@@ -39,10 +40,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use holdall_core::evaluate::{self, evaluate};
 use holdall_core::{
     Backend, Batch, BatchLimits, ByteStream, Capabilities, ChangeStream, CollectionName,
-    Conditions, DynBackend, Error, GetOptions, Index, Item, ItemStream, Key, MAX_KEY, Outcome,
-    Parts, QuerySupport, Result, Scan, Scope, Snapshot, Staged, Version, Watch, WatchFrom, Written,
+    Conditions, DynBackend, Error, Filter, GetOptions, Group, Index, Item, ItemStream, Key,
+    MAX_KEY, Outcome, Parts, Path, Query, QuerySupport, Result, Scan, Scope, Snapshot, Staged,
+    Version, Watch, WatchFrom, Written,
 };
 use tokio::sync::{Mutex, RwLock};
 
@@ -220,7 +224,7 @@ impl Backend for DynamoDbBackend {
             snapshot: Snapshot::Item,
             conditions: Conditions::Full,
             watch: Watch::Total,
-            query: QuerySupport::Scan,
+            query: QuerySupport::Native,
             durable: true,
             shared: true,
             max_key: MAX_KEY,
@@ -255,6 +259,34 @@ impl Backend for DynamoDbBackend {
 
     fn scan(&self, collection: &CollectionName, scan: Scan) -> ItemStream {
         pages::scan(self.shared.clone(), collection.clone(), scan)
+    }
+
+    fn query(&self, collection: &CollectionName, query: Query) -> ItemStream {
+        let (shared, name) = (self.shared.clone(), collection.clone());
+        let found = async move {
+            let source = hints::source(&shared, &name, &query.filter).await;
+            let source = source.map_err(|error| error.at(&name, None))?;
+            Ok(evaluate(query, |scan| source.scan(&shared, &name, scan)))
+        };
+        stream::once(found).try_flatten().boxed()
+    }
+
+    async fn count(&self, collection: &CollectionName, filter: &Filter) -> Result<u64> {
+        let source = hints::source(&self.shared, collection, filter).await?;
+        evaluate::count(filter, |scan| source.scan(&self.shared, collection, scan)).await
+    }
+
+    async fn count_by(
+        &self,
+        collection: &CollectionName,
+        filter: &Filter,
+        path: &Path,
+    ) -> Result<Vec<Group>> {
+        let source = hints::source(&self.shared, collection, filter).await?;
+        evaluate::count_by(filter, path, |scan| {
+            source.scan(&self.shared, collection, scan)
+        })
+        .await
     }
 
     async fn define(&self, collection: &CollectionName, indexes: &[Index]) -> Result<()> {

@@ -19,7 +19,7 @@ use super::{Shared, bodies, catalogue};
 const PAGE: i32 = 256;
 
 /// Items that are read at once by key; the catalogue is one more.
-const AT_ONCE: usize = 99;
+pub(super) const AT_ONCE: usize = 99;
 
 /// How often a read is tried again because its collection was dropped and made again.
 const TRIES: usize = 8;
@@ -263,7 +263,7 @@ fn near(bound: &Bound<String>, reverse: bool) -> Option<(&'static str, String)> 
     (!reverse).then(|| (">=", start.to_owned()))
 }
 
-fn inside(key: &str, low: &Bound<String>, high: &Bound<String>) -> bool {
+pub(super) fn inside(key: &str, low: &Bound<String>, high: &Bound<String>) -> bool {
     let above = match low {
         Bound::Included(low) => key >= low.as_str(),
         Bound::Excluded(low) => key > low.as_str(),

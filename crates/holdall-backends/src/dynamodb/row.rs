@@ -1,6 +1,7 @@
 //! Rows of the table: their keys, and values by name.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -23,12 +24,25 @@ impl Place {
         }
     }
 
+    /// What [`to_string`](ToString::to_string) wrote.
+    pub(super) fn read(text: &str) -> Result<Self> {
+        let (partition, sort) = text.split_once(' ').ok_or_else(odd)?;
+        Ok(Self::new(partition, sort))
+    }
+
     /// As the table's key.
     pub(super) fn key(&self) -> HashMap<String, AttributeValue> {
         HashMap::from([
             ("p".to_owned(), AttributeValue::S(self.partition.clone())),
             ("s".to_owned(), AttributeValue::S(self.sort.clone())),
         ])
+    }
+}
+
+/// Partition and sort key, with a space between: no partition has one.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.partition, self.sort)
     }
 }
 

@@ -84,7 +84,7 @@ async fn dropped(shared: &Shared, now: Timestamp) -> Result<(bool, u64)> {
     let range = Range {
         bound: Some((">", format!("{upto:020}"))),
         limit: STEP,
-        columns: &["t", "d", "g"],
+        columns: &["t", "d", "g", "i"],
         ..Range::default()
     };
     let (rows, more) = shared.table.query(&shared.log(), &range).await?;
@@ -99,6 +99,9 @@ async fn dropped(shared: &Shared, now: Timestamp) -> Result<(bool, u64)> {
         for partition in row.texts("g")? {
             clear(shared, &partition).await?;
         }
+        let hints = row.texts("i")?;
+        let hints: Result<Vec<_>> = hints.iter().map(|text| Place::read(text)).collect();
+        shared.table.remove(hints?).await?;
         upto = seq_of(row)?;
     }
     if upto > before {
@@ -115,8 +118,8 @@ async fn clear(shared: &Shared, partition: &str) -> Result<()> {
         columns: &["k"],
         ..Range::default()
     };
-    // In partitions of values, `k` is the key of an item.
-    let has_bodies = !partition.starts_with(&shared.partition("unique/"));
+    // Elsewhere, `k` is the key of an item.
+    let has_bodies = partition.starts_with(&shared.partition("items/"));
     loop {
         let (rows, more) = shared.table.query(partition, &range).await?;
         for row in rows.iter().filter(|_| has_bodies) {

@@ -28,7 +28,7 @@ use crate::tls::authorities;
 const MAX_GET: usize = 100;
 
 /// The most rows of one call that removes several.
-const MAX_REMOVE: usize = 25;
+const MAX_WRITE: usize = 25;
 
 /// How often the library tries a call again, with pauses, that was throttled or whose
 /// answer was lost. Each carries a token, or may be made twice.
@@ -389,18 +389,35 @@ impl Table {
 
     /// Removes rows.
     pub(super) async fn remove(&self, places: impl IntoIterator<Item = Place>) -> Result<()> {
-        let mut left = Vec::new();
+        let mut all = Vec::new();
         for place in places {
             let delete = aws_sdk_dynamodb::types::DeleteRequest::builder()
                 .set_key(Some(place.key()))
                 .build()
                 .map_err(incomplete)?;
-            left.push(WriteRequest::builder().delete_request(delete).build());
+            all.push(WriteRequest::builder().delete_request(delete).build());
         }
+        self.write_all(all).await
+    }
+
+    /// Puts rows at different places that nobody else writes.
+    pub(super) async fn put_all(&self, rows: impl IntoIterator<Item = Row>) -> Result<()> {
+        let mut all = Vec::new();
+        for row in rows {
+            let put = aws_sdk_dynamodb::types::PutRequest::builder()
+                .set_item(Some(row.into_values()))
+                .build()
+                .map_err(incomplete)?;
+            all.push(WriteRequest::builder().put_request(put).build());
+        }
+        self.write_all(all).await
+    }
+
+    async fn write_all(&self, mut left: Vec<WriteRequest>) -> Result<()> {
         let deadline = self.deadline();
         let mut attempt = 0;
         while !left.is_empty() {
-            let now: Vec<_> = left.drain(..left.len().min(MAX_REMOVE)).collect();
+            let now: Vec<_> = left.drain(..left.len().min(MAX_WRITE)).collect();
             let asked = now.len();
             let write = self
                 .client

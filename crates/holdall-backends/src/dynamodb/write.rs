@@ -1,6 +1,6 @@
 //! Writes batches.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,12 +8,14 @@ use holdall_core::{
     Action, Batch, ChangeKind, CollectionName, Commit, Doc, Error, ErrorKind, NewBody, Operation,
     Put, Result, Retry, Timestamp, Version, Written,
 };
+use parking_lot::Mutex;
 
 use super::Shared;
 use super::bodies::{self, INLINE};
 use super::catalogue::Collection;
 use super::commit::{Head, Logged, Plan, Planner, commit};
 use super::error::damaged;
+use super::hints::hint;
 use super::log;
 use super::row::{Place, Row};
 
@@ -25,6 +27,7 @@ pub(super) async fn write(shared: &Arc<Shared>, mut batch: Batch, id: Version) -
         shared,
         batch: &batch,
         id,
+        hinted: Mutex::default(),
     };
     let mut written = commit(shared, &writing).await;
     // An id that was used or given up is refused for that first, whatever else is wrong.
@@ -41,6 +44,9 @@ pub(super) async fn write(shared: &Arc<Shared>, mut batch: Batch, id: Version) -
         for id in &staged {
             bodies::discard(shared, &id.to_string()).await.ok();
         }
+        // Nobody asks for this version.
+        let hinted = std::mem::take(&mut *writing.hinted.lock());
+        shared.table.remove(hinted).await.ok();
     }
     let commit = written?;
     Ok(Written {
@@ -72,6 +78,8 @@ struct Writing<'a> {
     shared: &'a Shared,
     batch: &'a Batch,
     id: Version,
+    /// Rows of indexes that name what it puts.
+    hinted: Mutex<HashSet<Place>>,
 }
 
 /// The collections of a batch as they are, or are to be made.
@@ -142,6 +150,7 @@ impl Planner for Writing<'_> {
             }
         }
         plan.answer.created.clone_from(&plan.created);
+        self.hints(&collections, &items, &mut plan).await?;
         Ok(Ok(plan))
     }
 }
@@ -289,6 +298,46 @@ impl Writing<'_> {
             plan.learns.push((name.clone(), Some(Arc::new(collection))));
         }
         Ok(())
+    }
+
+    /// Puts the rows of indexes that name what the batch puts, and notes those that name
+    /// what it replaces.
+    async fn hints(
+        &self,
+        collections: &Collections<'_>,
+        items: &HashMap<Place, Row>,
+        plan: &mut Plan<Commit>,
+    ) -> Result<()> {
+        let mut new = Vec::new();
+        for operation in self.batch.operations() {
+            let Some((collection, _)) = collections.get(&operation.collection) else {
+                continue;
+            };
+            let (key, shared) = (operation.key.as_str(), self.shared);
+            for kept in &collection.indexes {
+                if let Action::Put(put) = &operation.action {
+                    new.extend(hint(shared, kept, key, self.id, &put.doc)?);
+                }
+                let replaced = self
+                    .found(collections, items, operation)
+                    .filter(|_| !matches!(operation.action, Action::Check));
+                if let Some(row) = replaced
+                    && let Some(version) = row.version("v")?
+                {
+                    let doc = Doc::from_stored(row.text("d")?.to_owned());
+                    let old = hint(shared, kept, key, version, &doc)?;
+                    plan.hints.extend(old.map(|row| row.place()).transpose()?);
+                }
+            }
+        }
+        // A plan that met others is made again.
+        let mut missing = Vec::new();
+        for row in new {
+            if self.hinted.lock().insert(row.place()?) {
+                missing.push(row);
+            }
+        }
+        self.shared.table.put_all(missing).await
     }
 
     /// Takes staged bodies over.
