@@ -52,4 +52,13 @@ pub mod sqlite;
     feature = "postgres",
     feature = "redis"
 ))]
+#[cfg_attr(
+    not(any(
+        feature = "http",
+        feature = "mysql",
+        feature = "postgres",
+        feature = "redis"
+    )),
+    allow(dead_code, reason = "DynamoDB's library makes TLS of a file itself")
+)]
 mod tls;
