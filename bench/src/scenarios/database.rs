@@ -19,7 +19,7 @@ use crate::report::{Report, Target};
 use crate::rounds::{self, Contender, Rates, Work};
 
 /// The collection that is read.
-pub(super) const COLLECTION: &str = "rows";
+pub(super) const COLLECTION: &str = "records";
 
 /// Rows of an answer.
 pub(super) const ROWS: u64 = 20;
