@@ -185,7 +185,7 @@ fn apart(
 }
 
 /// Columns that are not NULL in all rows, and their values.
-fn without_nulls<'a>(names: Vec<&'a str>, rows: Vec<Row>) -> (Vec<&'a str>, Vec<Row>) {
+fn without_nulls(names: Vec<&str>, rows: Vec<Row>) -> (Vec<&str>, Vec<Row>) {
     let is_kept = |at: usize| rows.iter().any(|row| row.get(at) != Some(&Value::Null));
     let kept: Vec<bool> = (0..names.len()).map(is_kept).collect();
     let names = names.into_iter().zip(&kept);
