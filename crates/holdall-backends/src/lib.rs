@@ -14,6 +14,15 @@ pub mod http;
 pub mod mongodb;
 #[cfg(feature = "mysql")]
 pub mod mysql;
+#[cfg(any(
+    feature = "dynamodb",
+    feature = "mongodb",
+    feature = "mysql",
+    feature = "postgres",
+    feature = "redis",
+    feature = "sqlite"
+))]
+mod pieces;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "redis")]
@@ -43,4 +52,13 @@ pub mod sqlite;
     feature = "postgres",
     feature = "redis"
 ))]
+#[cfg_attr(
+    not(any(
+        feature = "http",
+        feature = "mysql",
+        feature = "postgres",
+        feature = "redis"
+    )),
+    allow(dead_code, reason = "DynamoDB's library makes TLS of a file itself")
+)]
 mod tls;

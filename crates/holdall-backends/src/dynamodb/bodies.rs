@@ -4,15 +4,15 @@ use std::ops::Range as Bytes_;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::TryStreamExt;
 use holdall_core::{
     Body, BodyHasher, ByteStream, CollectionName, Digest, Error, Result, Staged, Timestamp, Version,
 };
 
 use super::Shared;
-use super::error::damaged;
 use super::row::{Place, Row};
 use super::table::Range;
+use crate::pieces::{self, Cut};
 
 /// The most bytes of a body that lies with its item.
 pub(super) const INLINE: usize = 64 * 1024;
@@ -172,8 +172,7 @@ pub(super) async fn remove(shared: &Shared, id: &str) -> Result<()> {
     }
 }
 
-/// A large body, read while it is consumed, a few pieces at a time. A whole one is
-/// checked against its digest at the end.
+/// A large body, read while it is consumed, a few pieces at a time.
 pub(super) fn body(
     shared: Arc<Shared>,
     id: String,
@@ -181,75 +180,29 @@ pub(super) fn body(
     size: u64,
     digest: Option<Digest>,
 ) -> Body {
-    let check = digest
-        .filter(|_| range == (0..size))
-        .map(|digest| (BodyHasher::default(), digest));
-    let start = Reading {
-        shared,
-        id,
-        rest: range.clone(),
-        check,
+    let cut = Cut {
+        piece: PIECE,
+        at_once: AT_ONCE,
     };
-    let pieces = stream::try_unfold(start, |mut reading| async move {
-        let bytes = reading.next().await?;
-        Ok(bytes.map(|bytes| (bytes, reading)))
-    });
-    Body::from_stream(range, pieces.boxed())
+    pieces::body(cut, range, size, digest, move |numbers| {
+        read(shared.clone(), id.clone(), numbers)
+    })
 }
 
-struct Reading {
-    shared: Arc<Shared>,
-    id: String,
-    rest: Bytes_<u64>,
-    check: Option<(BodyHasher, Digest)>,
-}
-
-impl Reading {
-    async fn next(&mut self) -> Result<Option<Bytes>> {
-        self.shared.check_open()?;
-        if self.rest.is_empty() {
-            return match self.check.take() {
-                Some((hasher, digest)) if hasher.digest() != digest => {
-                    Err(damaged("the body of an item"))
-                }
-                _ => Ok(None),
-            };
-        }
-        let piece = PIECE as u64;
-        let first = self.rest.start / piece;
-        let last = (first + AT_ONCE as u64).min(self.rest.end.div_ceil(piece));
-        let place = |number| piece_place(&self.shared, &self.id, number);
-        let mut rows = self
-            .shared
-            .table
-            .get_many((first..last).map(place), &["b"])
-            .await?;
-        let mut bytes = BytesMut::new();
-        for number in first..last {
-            let row = rows.remove(&place(number));
-            let found = row
-                .map(|mut row| row.take_bytes("b"))
-                .transpose()?
-                .flatten();
-            let found = found.ok_or_else(|| {
-                Error::conflict(
-                    "the body was overwritten or deleted, and removed before it was read to its end; read the item again",
-                )
-            })?;
-            bytes.extend_from_slice(&found);
-        }
-        let bytes = bytes.freeze();
-        let start = usize::try_from(self.rest.start - first * piece).unwrap_or(usize::MAX);
-        let length = usize::try_from(self.rest.end - self.rest.start).unwrap_or(usize::MAX);
-        let end = bytes.len().min(start.saturating_add(length));
-        if start >= end {
-            return Err(damaged("the body of an item"));
-        }
-        let bytes = bytes.slice(start..end);
-        if let Some((hasher, _)) = &mut self.check {
-            hasher.update(&bytes);
-        }
-        self.rest.start += bytes.len() as u64;
-        Ok(Some(bytes))
+/// Pieces of a body; `None` if one is gone.
+async fn read(shared: Arc<Shared>, id: String, numbers: Bytes_<u64>) -> Result<Option<Bytes>> {
+    shared.check_open()?;
+    let place = |number| piece_place(&shared, &id, number);
+    let places = numbers.clone().map(place);
+    let mut rows = shared.table.get_many(places, &["b"]).await?;
+    let mut bytes = BytesMut::new();
+    for number in numbers {
+        let row = rows.remove(&place(number));
+        let piece = row.map(|mut row| row.take_bytes("b")).transpose()?;
+        let Some(piece) = piece.flatten() else {
+            return Ok(None);
+        };
+        bytes.extend_from_slice(&piece);
     }
+    Ok(Some(bytes.freeze()))
 }

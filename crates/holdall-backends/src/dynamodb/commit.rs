@@ -244,7 +244,8 @@ pub(super) async fn commit<P: Planner>(shared: &Shared, planner: &P) -> Result<P
         if Instant::now() >= deadline {
             break;
         }
-        shared.table.pause(attempt).await;
+        // Short, as one process that writes all the time leaves others little room.
+        shared.table.pause(attempt.min(3)).await;
     }
     let error = Error::unavailable(
         "too many write to the store at once; each write of a store in DynamoDB waits for the one before. Try again",

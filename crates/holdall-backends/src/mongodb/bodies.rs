@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::TryStreamExt;
 use holdall_core::{
     Body, BodyHasher, ByteStream, CollectionName, Digest, Error, Result, Staged, Timestamp, Version,
 };
@@ -19,12 +19,13 @@ use mongodb::options::{Acknowledgment, CollectionOptions, WriteConcern};
 use super::connect::{binary, bytes as generic};
 use super::names::{CHUNKS, FILES};
 use super::{Shared, value};
+use crate::pieces::{self, Cut};
 
 /// The bytes of a piece, GridFS's own choice; the last may have fewer.
 const CHUNK: usize = 255 * 1024;
 
 /// Pieces that are sent, or read, at once.
-const AT_ONCE: u64 = 4;
+const AT_ONCE: usize = 4;
 
 /// The most bytes of a body: 1 TiB.
 pub(super) const MAX_BODY: u64 = 1 << 40;
@@ -111,7 +112,7 @@ impl<'a> Upload<'a> {
     /// How much is sent at once.
     #[allow(clippy::unused_self, reason = "reads as a property of the upload")]
     fn step(&self) -> usize {
-        CHUNK * usize::try_from(AT_ONCE).unwrap_or(1)
+        CHUNK * AT_ONCE
     }
 
     fn file(&self, expires: Timestamp, hasher: Option<&BodyHasher>) -> Document {
@@ -259,7 +260,7 @@ pub(super) fn gone() -> Error {
 /// A staged body that is small enough to lie in the document of its item.
 pub(super) async fn small(shared: &Shared, staged: &Staged) -> Result<Option<Bytes>> {
     let length = usize::try_from(staged.size).unwrap_or(usize::MAX);
-    let bytes = pieces(shared, staged.id, 0, staged.size.div_ceil(CHUNK as u64)).await?;
+    let bytes = read(shared, staged.id, 0..staged.size.div_ceil(CHUNK as u64)).await?;
     Ok(bytes.filter(|bytes| bytes.len() == length))
 }
 
@@ -286,8 +287,7 @@ pub(super) async fn remove(shared: &Shared, id: Version) -> Result<()> {
         .map(drop)
 }
 
-/// A large body, read while it is consumed, a few pieces at a time. A whole one
-/// is checked against its digest at the end.
+/// A large body, read while it is consumed, a few pieces at a time.
 pub(super) fn body(
     shared: Arc<Shared>,
     id: Version,
@@ -295,78 +295,30 @@ pub(super) fn body(
     size: u64,
     digest: Option<Digest>,
 ) -> Body {
-    let check = digest
-        .filter(|_| range == (0..size))
-        .map(|digest| (BodyHasher::default(), digest));
-    let start = Reading {
-        shared,
-        id,
-        rest: range.clone(),
-        check,
+    let cut = Cut {
+        piece: CHUNK,
+        at_once: AT_ONCE,
     };
-    let pieces = stream::try_unfold(start, |mut reading| async move {
-        match reading.next().await? {
-            Some(bytes) => Ok(Some((bytes, reading))),
-            None => Ok(None),
+    pieces::body(cut, range, size, digest, move |numbers| {
+        let shared = shared.clone();
+        async move {
+            let _pass = shared.life.enter()?;
+            let _turn = shared.turn().await?;
+            read(&shared, id, numbers).await
         }
-    });
-    Body::from_stream(range, pieces.boxed())
+    })
 }
 
-struct Reading {
-    shared: Arc<Shared>,
-    id: Version,
-    rest: Range<u64>,
-    check: Option<(BodyHasher, Digest)>,
-}
-
-impl Reading {
-    async fn next(&mut self) -> Result<Option<Bytes>> {
-        if self.rest.is_empty() {
-            return match self.check.take() {
-                Some((hasher, digest)) if hasher.digest() != digest => Err(Error::corrupt(
-                    "the stored body does not have the digest that its entry says; restore it from a backup",
-                )),
-                _ => Ok(None),
-            };
-        }
-        let _pass = self.shared.life.enter()?;
-        let _turn = self.shared.turn().await?;
-        let chunk = CHUNK as u64;
-        let first = self.rest.start / chunk;
-        let last = (first + AT_ONCE).min(self.rest.end.div_ceil(chunk));
-        let bytes = pieces(&self.shared, self.id, first, last).await?.ok_or_else(|| {
-            Error::conflict(
-                "the body was overwritten or deleted, and removed before it was read to its end; read the item again",
-            )
-        })?;
-        let start = usize::try_from(self.rest.start - first * chunk).unwrap_or(usize::MAX);
-        let length = usize::try_from(self.rest.end - self.rest.start).unwrap_or(usize::MAX);
-        let end = bytes.len().min(start.saturating_add(length));
-        if start >= end {
-            return Err(Error::corrupt(
-                "a stored body is shorter than its entry says",
-            ));
-        }
-        let bytes = bytes.slice(start..end);
-        if let Some((hasher, _)) = &mut self.check {
-            hasher.update(&bytes);
-        }
-        self.rest.start += bytes.len() as u64;
-        Ok(Some(bytes))
-    }
-}
-
-/// Some pieces of a file in a row; `None` if one is missing.
-async fn pieces(shared: &Shared, id: Version, first: u64, last: u64) -> Result<Option<Bytes>> {
+/// Pieces of a file; `None` if one is gone.
+async fn read(shared: &Shared, id: Version, numbers: Range<u64>) -> Result<Option<Bytes>> {
     let number = |number: u64| Bson::from(i64::try_from(number).unwrap_or(i64::MAX));
-    let find = doc! { "files_id": binary(id), "n": { "$gte": number(first), "$lt": number(last) } };
+    let find = doc! { "files_id": binary(id), "n": { "$gte": number(numbers.start), "$lt": number(numbers.end) } };
     let chunks = shared.database.collection::<RawDocumentBuf>(CHUNKS);
     let mut cursor = shared
         .read(chunks.find(find).sort(doc! { "files_id": 1, "n": 1 }))
         .await?;
     let mut bytes = BytesMut::new();
-    let mut found = first;
+    let mut found = numbers.start;
     while shared.read(cursor.advance()).await? {
         let piece = cursor.current();
         let data = piece
@@ -375,5 +327,5 @@ async fn pieces(shared: &Shared, id: Version, first: u64, last: u64) -> Result<O
         bytes.extend_from_slice(data.bytes);
         found += 1;
     }
-    Ok((found == last).then(|| bytes.freeze()))
+    Ok((found == numbers.end).then(|| bytes.freeze()))
 }

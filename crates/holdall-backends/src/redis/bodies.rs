@@ -4,15 +4,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::TryStreamExt;
 use holdall_core::{
     Body, BodyHasher, ByteStream, CollectionName, Digest, Error, Result, Staged, Timestamp, Version,
 };
 
-use super::error::damaged;
 use super::link::{Fault, Line};
 use super::script::{Call, DISCARD, STAGE};
 use super::{Shared, answer};
+use crate::pieces::{self, Cut};
 
 /// The most bytes of a body that lies with its item.
 pub(super) const INLINE: usize = 64 * 1024;
@@ -152,8 +152,7 @@ pub(super) async fn discard(
     removed.map(drop).map_err(Fault::of_read)
 }
 
-/// A large body, read while it is consumed, a few pieces at a time. A whole one is
-/// checked against its digest at the end.
+/// A large body, read while it is consumed, a few pieces at a time.
 pub(super) fn body(
     shared: Arc<Shared>,
     id: Version,
@@ -161,70 +160,30 @@ pub(super) fn body(
     size: u64,
     digest: Option<Digest>,
 ) -> Body {
-    let check = digest
-        .filter(|_| range == (0..size))
-        .map(|digest| (BodyHasher::default(), digest));
-    let start = Reading {
-        shared,
-        id,
-        rest: range.clone(),
-        check,
+    let cut = Cut {
+        piece: PIECE,
+        at_once: STEP / PIECE,
     };
-    let pieces = stream::try_unfold(start, |mut reading| async move {
-        let bytes = reading.next().await?;
-        Ok(bytes.map(|bytes| (bytes, reading)))
-    });
-    Body::from_stream(range, pieces.boxed())
+    pieces::body(cut, range, size, digest, move |numbers| {
+        read(shared.clone(), id, numbers)
+    })
 }
 
-struct Reading {
-    shared: Arc<Shared>,
-    id: Version,
-    rest: Range<u64>,
-    check: Option<(BodyHasher, Digest)>,
-}
-
-impl Reading {
-    async fn next(&mut self) -> Result<Option<Bytes>> {
-        self.shared.check_open()?;
-        if self.rest.is_empty() {
-            return match self.check.take() {
-                Some((hasher, digest)) if hasher.digest() != digest => {
-                    Err(damaged("the body of an item"))
-                }
-                _ => Ok(None),
-            };
-        }
-        let (piece, at_once) = (PIECE as u64, (STEP / PIECE) as u64);
-        let first = self.rest.start / piece;
-        let last = (first + at_once).min(self.rest.end.div_ceil(piece));
-        let mut read = ::redis::cmd("HMGET");
-        read.arg(self.shared.names.body(self.id).as_slice());
-        for number in first..last {
-            read.arg(number);
-        }
-        let found = self.shared.link.read(&read).await.map_err(Fault::of_read)?;
-        let mut bytes = BytesMut::new();
-        for found in answer::list(found)? {
-            let found = answer::bytes_or_none(Some(found))?.ok_or_else(|| {
-                Error::conflict(
-                    "the body was overwritten or deleted, and removed before it was read to its end; read the item again",
-                )
-            })?;
-            bytes.extend_from_slice(&found);
-        }
-        let bytes = bytes.freeze();
-        let start = usize::try_from(self.rest.start - first * piece).unwrap_or(usize::MAX);
-        let length = usize::try_from(self.rest.end - self.rest.start).unwrap_or(usize::MAX);
-        let end = bytes.len().min(start.saturating_add(length));
-        if start >= end {
-            return Err(damaged("the body of an item"));
-        }
-        let bytes = bytes.slice(start..end);
-        if let Some((hasher, _)) = &mut self.check {
-            hasher.update(&bytes);
-        }
-        self.rest.start += bytes.len() as u64;
-        Ok(Some(bytes))
+/// Pieces of a body; `None` if one is gone.
+async fn read(shared: Arc<Shared>, id: Version, numbers: Range<u64>) -> Result<Option<Bytes>> {
+    shared.check_open()?;
+    let mut read = ::redis::cmd("HMGET");
+    read.arg(shared.names.body(id).as_slice());
+    for number in numbers {
+        read.arg(number);
     }
+    let found = shared.link.read(&read).await.map_err(Fault::of_read)?;
+    let mut bytes = BytesMut::new();
+    for piece in answer::list(found)? {
+        let Some(piece) = answer::bytes_or_none(Some(piece))? else {
+            return Ok(None);
+        };
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(Some(bytes.freeze()))
 }

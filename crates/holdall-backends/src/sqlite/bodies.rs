@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::TryStreamExt;
 use holdall_core::{
     Body, BodyHasher, ByteStream, CollectionName, Digest, Error, Operation, Result, Staged,
     Timestamp, Version,
@@ -15,6 +15,7 @@ use super::Shared;
 use super::error::failed;
 use super::readers::ReadError;
 use super::rows::shape;
+use crate::pieces::{self, Cut};
 
 /// The most bytes of a body that lies in the row of its item.
 pub(super) const INLINE: usize = 64 * 1024;
@@ -32,7 +33,7 @@ pub(super) const MAX_BODY: u64 = CHUNK as u64 * (1 << 24);
 const STEP: usize = 1024 * 1024;
 
 /// Pieces that are read at once.
-const READ: u64 = 4;
+const READ: usize = 4;
 
 /// Takes a body in.
 pub(super) async fn stage(
@@ -243,8 +244,7 @@ pub(super) fn release(connection: &Connection, body: i64, now: Timestamp) -> rus
         .map(drop)
 }
 
-/// A large body, read while it is consumed, a few pieces at a time. A whole one
-/// is checked against its digest at the end.
+/// A large body, read while it is consumed, a few pieces at a time.
 pub(super) fn body(
     shared: Arc<Shared>,
     id: i64,
@@ -252,79 +252,32 @@ pub(super) fn body(
     size: u64,
     digest: Option<Digest>,
 ) -> Body {
-    let check = digest
-        .filter(|_| range == (0..size))
-        .map(|digest| (BodyHasher::default(), digest));
-    let start = Reading {
-        shared,
-        id,
-        rest: range.clone(),
-        check,
+    let cut = Cut {
+        piece: CHUNK,
+        at_once: READ,
     };
-    let pieces = stream::try_unfold(start, |mut reading| async move {
-        match reading.next().await? {
-            Some(bytes) => Ok(Some((bytes, reading))),
-            None => Ok(None),
-        }
-    });
-    Body::from_stream(range, pieces.boxed())
+    pieces::body(cut, range, size, digest, move |numbers| {
+        let shared = shared.clone();
+        let read = move |connection: &Connection| read(connection, id, numbers.clone());
+        async move { shared.readers.read(read).await }
+    })
 }
 
-struct Reading {
-    shared: Arc<Shared>,
-    id: i64,
-    rest: Range<u64>,
-    check: Option<(BodyHasher, Digest)>,
-}
-
-impl Reading {
-    async fn next(&mut self) -> Result<Option<Bytes>> {
-        if self.rest.is_empty() {
-            return match self.check.take() {
-                Some((hasher, digest)) if hasher.digest() != digest => Err(Error::corrupt(
-                    "the stored body does not have the digest that its entry says; restore it from a backup",
-                )),
-                _ => Ok(None),
-            };
-        }
-        let (id, rest) = (self.id, self.rest.clone());
-        let bytes = self
-            .shared
-            .readers
-            .read(move |connection| pieces(connection, id, rest.clone()))
-            .await?;
-        if let Some((hasher, _)) = &mut self.check {
-            hasher.update(&bytes);
-        }
-        self.rest.start += bytes.len() as u64;
-        Ok(Some(bytes))
-    }
-}
-
-/// The first bytes of a range, as many as a few pieces have.
-fn pieces(connection: &Connection, body: i64, range: Range<u64>) -> Result<Bytes, ReadError> {
-    let chunk = CHUNK as u64;
-    let first = range.start / chunk;
-    let last = (first + READ).min(range.end.div_ceil(chunk));
-    let mut bytes = BytesMut::with_capacity(CHUNK * usize::try_from(last - first).unwrap_or(1));
+/// Pieces of a body; `None` if one is gone.
+fn read(
+    connection: &Connection,
+    body: i64,
+    numbers: Range<u64>,
+) -> Result<Option<Bytes>, ReadError> {
+    let mut bytes = BytesMut::with_capacity(CHUNK * READ);
     let mut read = connection.prepare_cached("SELECT data FROM holdall_chunks WHERE id = ?1")?;
-    for number in first..last {
+    for number in numbers {
         let number = i64::try_from(number).unwrap_or(i64::MAX);
         let mut rows = read.query([body * CHUNKS_PER_BODY + number])?;
         let Some(row) = rows.next()? else {
-            return Err(Error::conflict(
-                "the body was overwritten or deleted, and removed before it was read to its end; read the item again",
-            )
-            .into());
+            return Ok(None);
         };
         bytes.extend_from_slice(row.get_ref(0)?.as_blob().map_err(shape)?);
     }
-    let start = usize::try_from(range.start - first * chunk).unwrap_or(usize::MAX);
-    let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-    let bytes = bytes.freeze();
-    let end = bytes.len().min(start.saturating_add(length));
-    if start >= end {
-        return Err(Error::corrupt("a stored body is shorter than its entry says").into());
-    }
-    Ok(bytes.slice(start..end))
+    Ok(Some(bytes.freeze()))
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::TryStreamExt;
 use holdall_core::{
     Body, BodyHasher, ByteStream, CollectionName, Digest, Entry, Error, NewBody, Operation, Put,
     Result, Staged, Timestamp, Version,
@@ -16,6 +16,7 @@ use holdall_core::{
 
 use super::Shared;
 use super::driver::{Connection, Driver, Failure, Statement, rows};
+use crate::pieces::{self, Cut};
 use crate::sql::{Kind, Value};
 
 /// The most bytes of a body that lies in the row of its item.
@@ -265,8 +266,7 @@ pub(super) fn release<D: Driver>(
     Statement::new(sql, std::iter::once(now).chain(any.values))
 }
 
-/// A large body, read while it is consumed, a few pieces at a time. A whole one
-/// is checked against its digest at the end.
+/// A large body, read while it is consumed, a few pieces at a time.
 pub(super) fn body<D: Driver>(
     shared: Arc<Shared<D>>,
     id: Version,
@@ -274,85 +274,44 @@ pub(super) fn body<D: Driver>(
     size: u64,
     digest: Option<Digest>,
 ) -> Body {
-    let check = digest
-        .filter(|_| range == (0..size))
-        .map(|digest| (BodyHasher::default(), digest));
-    let start = Reading {
-        shared,
-        id,
-        rest: range.clone(),
-        check,
+    let cut = Cut {
+        piece: PIECE,
+        at_once: STEP / PIECE,
     };
-    let pieces = stream::try_unfold(start, |mut reading| async move {
-        match reading.next().await? {
-            Some(bytes) => Ok(Some((bytes, reading))),
-            None => Ok(None),
-        }
-    });
-    Body::from_stream(range, pieces.boxed())
+    pieces::body(cut, range, size, digest, move |numbers| {
+        read(shared.clone(), id, numbers)
+    })
 }
 
-struct Reading<D> {
+/// Pieces of a body; `None` if one is gone.
+async fn read<D: Driver>(
     shared: Arc<Shared<D>>,
     id: Version,
-    rest: Range<u64>,
-    check: Option<(BodyHasher, Digest)>,
-}
-
-impl<D: Driver> Reading<D> {
-    async fn next(&mut self) -> Result<Option<Bytes>> {
-        if self.rest.is_empty() {
-            return match self.check.take() {
-                Some((hasher, digest)) if hasher.digest() != digest => Err(Error::corrupt(
-                    "the stored body does not have the digest that its entry says; restore it from a backup",
-                )),
-                _ => Ok(None),
-            };
-        }
-        let bytes = self.read().await?;
-        if let Some((hasher, _)) = &mut self.check {
-            hasher.update(&bytes);
-        }
-        self.rest.start += bytes.len() as u64;
-        Ok(Some(bytes))
+    numbers: Range<u64>,
+) -> Result<Option<Bytes>> {
+    let number = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
+    let sql = format!(
+        "SELECT data FROM {} WHERE body = ? AND number >= ? AND number < ? ORDER BY number",
+        shared.own("holdall_chunks")
+    );
+    let values = [
+        Value::Version(id),
+        number(numbers.start),
+        number(numbers.end),
+    ];
+    let mut connection = shared.connect().await?;
+    let rows = rows(&mut connection, Statement::new(sql, values))
+        .await
+        .map_err(Failure::into_error)?;
+    if (rows.len() as u64) < numbers.end - numbers.start {
+        return Ok(None);
     }
-
-    /// The first bytes of the rest, as many as a few pieces have.
-    async fn read(&self) -> Result<Bytes> {
-        let piece = PIECE as u64;
-        let first = self.rest.start / piece;
-        let last = (first + (STEP / PIECE) as u64).min(self.rest.end.div_ceil(piece));
-        let number = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
-        let sql = format!(
-            "SELECT data FROM {} WHERE body = ? AND number >= ? AND number < ? ORDER BY number",
-            self.shared.own("holdall_chunks")
-        );
-        let values = [Value::Version(self.id), number(first), number(last)];
-        let mut connection = self.shared.connect().await?;
-        let rows = rows(&mut connection, Statement::new(sql, values))
-            .await
-            .map_err(Failure::into_error)?;
-        if (rows.len() as u64) < last - first {
-            return Err(Error::conflict(
-                "the body was overwritten or deleted, and removed before it was read to its end; read the item again",
-            ));
+    let mut bytes = BytesMut::new();
+    for row in &rows {
+        match row.as_slice() {
+            [Value::Bytes(data)] => bytes.extend_from_slice(data),
+            _ => return Err(super::damaged(row)),
         }
-        let mut bytes = BytesMut::new();
-        for row in &rows {
-            match row.as_slice() {
-                [Value::Bytes(data)] => bytes.extend_from_slice(data),
-                _ => return Err(super::damaged(row)),
-            }
-        }
-        let start = usize::try_from(self.rest.start - first * piece).unwrap_or(usize::MAX);
-        let length = usize::try_from(self.rest.end - self.rest.start).unwrap_or(usize::MAX);
-        let bytes = bytes.freeze();
-        let end = bytes.len().min(start.saturating_add(length));
-        if start >= end {
-            return Err(Error::corrupt(
-                "a stored body is shorter than its entry says",
-            ));
-        }
-        Ok(bytes.slice(start..end))
     }
+    Ok(Some(bytes.freeze()))
 }
