@@ -55,6 +55,9 @@ pub(super) fn hint(
 }
 
 fn sort(kept: &Kept, key: &str, version: Version, doc: &Doc) -> Result<Option<String>> {
+    if !is_of_docs(kept) {
+        return Ok(None);
+    }
     let mut bytes = Vec::new();
     for (at, path) in kept.index.paths.iter().enumerate() {
         let value = doc.at(path)?;
@@ -70,6 +73,12 @@ fn sort(kept: &Kept, key: &str, version: Version, doc: &Doc) -> Result<Option<St
     // Keys are too long to stand beside the values.
     let item = Digest::of(key.as_bytes());
     Ok(Some(format!("{}/{version}/{item}", shown(&bytes))))
+}
+
+/// What the store says of items, as `$size`, has no rows.
+fn is_of_docs(kept: &Kept) -> bool {
+    let mut paths = kept.index.paths.iter();
+    paths.all(|path| matches!(path, Path::Doc(_)))
 }
 
 fn holds(kept: &Kept, of: Type) -> bool {
@@ -91,6 +100,9 @@ type Ranges = Vec<(String, String)>;
 /// The ranges of an index in which all is that a filter matches; `None` where the filter
 /// says nothing of its first path.
 fn ranges(kept: &Kept, filter: &Filter) -> Option<Ranges> {
+    if !is_of_docs(kept) {
+        return None;
+    }
     let mut tests = Vec::new();
     conjuncts(filter, &mut tests);
     let mut equal = Vec::new();
@@ -341,6 +353,14 @@ mod tests {
             }
         }
         assert!(inside > 300, "{inside}");
+    }
+
+    /// An index on the size of bodies had no rows, and was asked all the same.
+    #[test]
+    fn an_index_of_what_the_store_says_is_not_asked() {
+        let kept = kept(&["a", "$size"], Holds::Any);
+        let filter = Filter::from_json(&json!({"a": 1, "$size": {"$gte": 11}})).unwrap();
+        assert!(ranges(&kept, &filter).is_none());
     }
 
     fn entry() -> holdall_core::Entry {
