@@ -18,8 +18,8 @@ use holdall_backends::mongodb::driver::options::IndexOptions;
 use holdall_backends::mongodb::driver::{Client, IndexModel};
 use holdall_backends::mongodb::{MongoBackend, MongoOptions, Transactions};
 use holdall_core::{
-    Backend, BackendExt, Batch, CollectionName, Condition, Doc, Error, ErrorKind, Index, Key,
-    Outcome, Put, Retry, byte_stream,
+    Backend, BackendExt, Batch, CollectionName, Condition, Doc, Error, ErrorKind, Filter, Index,
+    Key, Outcome, Put, Retry, byte_stream,
 };
 use holdall_testing::proxy::{Fault, Proxy};
 use holdall_testing::services::{need, private_with};
@@ -133,6 +133,30 @@ async fn who_is_not_known_or_may_not_write_is_denied() {
         .await
         .unwrap();
     store.close().await.unwrap();
+    // The same with the password in a file.
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "secret\n").unwrap();
+    let mut options = quick(&server.url());
+    options.set("username", "root").unwrap();
+    options
+        .set("password_file", secret.to_str().unwrap())
+        .unwrap();
+    let store = MongoBackend::open(options.clone()).await.unwrap();
+    assert_eq!(store.count(&items(), &Filter::all()).await.unwrap(), 1);
+    store.close().await.unwrap();
+    options.set("password", "secret").unwrap();
+    let error = refused(options.clone()).await;
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(error.to_string().contains("password_file"), "{error}");
+    options.password = None;
+    std::fs::write(&secret, "hunter2").unwrap();
+    let error = refused(options.clone()).await;
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+    assert!(!format!("{error} {error:?}").contains("hunter2"));
+    std::fs::remove_file(&secret).unwrap();
+    let error = refused(options).await;
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     for (user, why) in [
         ("root:hunter2@", "password"),
         ("", "readWrite"),

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::path::Path;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
@@ -12,9 +13,10 @@ use holdall_core::{
     Backend, BackendExt, Batch, CollectionName, Condition, Doc, Env, Error, ErrorKind, Filter,
     GetOptions, Index, Key, Put, Query, Retry, Scan,
 };
+use holdall_testing::faults::{self, Subject};
 use holdall_testing::services::{Authority, Certificate, need, private, private_with};
-use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
 
 const ANY: Condition = Condition::Any;
 
@@ -416,4 +418,71 @@ async fn many_start_and_declare_at_once() {
         .put(&other, &key("c"), ANY, doc(r#"{"x":1,"y":1}"#))
         .await;
     put.unwrap();
+}
+
+#[tokio::test]
+async fn a_pool_that_was_handed_in_is_shared_and_stays_as_it_was() {
+    let Some(url) = need("mysql") else { return };
+    let url = fresh(&url).await;
+    let opts = |found| {
+        let one = PoolOpts::default()
+            .with_constraints(PoolConstraints::new(0, 1).unwrap())
+            // As one who does without it.
+            .with_reset_connection(false);
+        OptsBuilder::from_opts(Opts::from_url(&url).unwrap())
+            .client_found_rows(found)
+            .stmt_cache_size(0)
+            .pool_opts(one)
+    };
+    let mut options = MysqlOptions::new("");
+    options.connections = 1;
+    options.connect_timeout = Duration::from_secs(1);
+    let error = MysqlBackend::from_pool(Pool::new(opts(false)), options.clone()).await;
+    let error = error.unwrap_err();
+    told(&error, ErrorKind::Invalid, Retry::No, "client_found_rows");
+    let pool = Pool::new(opts(true));
+    let store = MysqlBackend::from_pool(pool.clone(), options.clone())
+        .await
+        .unwrap();
+    let put = store.put(&items(), &key("a"), ANY, doc(r#"{"n":1}"#)).await;
+    put.unwrap();
+    // All are on one connection, and each finds its session as it needs it.
+    let mut others = pool.get_conn().await.unwrap();
+    let busy = store.get(&items(), &key("a"), GetOptions::default()).await;
+    let level = "SELECT CAST(@@tx_isolation AS CHAR)";
+    let level: Option<String> = others.query_first(level).await.unwrap();
+    assert_eq!(level.as_deref(), Some("REPEATABLE-READ"));
+    told(
+        &busy.unwrap_err(),
+        ErrorKind::Timeout,
+        Retry::Yes,
+        "did not answer in time",
+    );
+    drop(others);
+    let put = store.put(&items(), &key("b"), ANY, doc(r#"{"n":2}"#)).await;
+    put.unwrap();
+    assert_eq!(keys(&store, &items()).await, ["a", "b"]);
+    store.close().await.unwrap();
+    pool.get_conn().await.unwrap();
+    let again = MysqlBackend::from_pool(pool, options).await.unwrap();
+    assert_eq!(keys(&again, &items()).await, ["a", "b"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_where_connections_break_and_the_server_dies() {
+    let Some(server) = private("mysql") else {
+        return;
+    };
+    let open = |url: String| async move {
+        let mut options = MysqlOptions::new(url);
+        options.set("timeout", "2s")?;
+        options.set("connect_timeout", "2s")?;
+        Ok(MysqlBackend::open(options).await?.into())
+    };
+    let url = fresh(&server.url()).await;
+    let summary = faults::check(Subject::new(url, open).killed(server)).await;
+    assert!(
+        summary.acknowledged > 0 && summary.broken > 0,
+        "{summary:?}"
+    );
 }

@@ -8,8 +8,8 @@ use futures_util::{FutureExt, TryFutureExt};
 use holdall_core::{Env, Error, Result, Retry, Version};
 use mongodb::bson::{Binary, Bson, Document, doc, spec::BinarySubtype};
 use mongodb::options::{
-    Acknowledgment, ClientOptions, Credential, DatabaseOptions, IndexOptions, ReadConcern,
-    SelectionCriteria, WriteConcern,
+    Acknowledgment, ClientOptions, DatabaseOptions, IndexOptions, ReadConcern, SelectionCriteria,
+    WriteConcern,
 };
 use mongodb::{Client, Database, IndexModel};
 
@@ -17,6 +17,7 @@ use super::error::{DUPLICATE, Failure, code, failed};
 use super::names::{BATCHES, CHUNKS, FILES, META};
 use super::options::{MongoOptions, Transactions};
 use super::{Shared, value};
+use crate::files::password;
 
 /// The format of what lies in the database.
 const FORMAT: i32 = 1;
@@ -38,9 +39,14 @@ pub(super) async fn client(options: &MongoOptions) -> Result<(Client, String)> {
             "write it like mongodb://USER:PASSWORD@HOST:27017/DATABASE, with %40 for an @ in a password",
         )
     })?;
-    if options.username.is_some() || options.password.is_some() {
+    let password = password(
+        options.password.as_deref(),
+        options.password_file.as_deref(),
+    )?;
+    if options.username.is_some() || password.is_some() {
         let mut credential = parsed.credential.take().unwrap_or_default();
-        credential = with_secrets(credential, options);
+        credential.username = options.username.clone().or(credential.username);
+        credential.password = password.or(credential.password);
         if credential.username.is_none() {
             return Err(Error::invalid(
                 "there is a password without a user; name the user too",
@@ -58,16 +64,6 @@ pub(super) async fn client(options: &MongoOptions) -> Result<(Client, String)> {
     parsed.max_pool_size = Some(options.connections);
     let client = Client::with_options(parsed).map_err(failed)?;
     Ok((client, database))
-}
-
-fn with_secrets(mut credential: Credential, options: &MongoOptions) -> Credential {
-    if let Some(user) = &options.username {
-        credential.username = Some(user.clone());
-    }
-    if let Some(password) = &options.password {
-        credential.password = Some(password.clone());
-    }
-    credential
 }
 
 /// The database, with what Holdall asks for of every call.
