@@ -25,6 +25,9 @@ const FORMAT: i32 = 1;
 /// The database, if the URL names none.
 const DATABASE: &str = "holdall";
 
+/// How many connections of a pool may wait for a first answer that does not come.
+const SPARE: u32 = 1000;
+
 /// Makes a client from options. Nothing is reached yet.
 pub(super) async fn client(options: &MongoOptions) -> Result<(Client, String)> {
     if options.url.starts_with("mongodb+srv:") {
@@ -61,7 +64,12 @@ pub(super) async fn client(options: &MongoOptions) -> Result<(Client, String)> {
     parsed.app_name.get_or_insert_with(|| "holdall".to_owned());
     parsed.connect_timeout = Some(options.connect_timeout);
     parsed.server_selection_timeout = Some(options.connect_timeout);
-    parsed.max_pool_size = Some(options.connections);
+    // As many are used as there are turns. But the driver waits without a limit for the
+    // first answer on a new connection, two at a time, so two that are never answered
+    // would keep all from coming; and each of them is one of the pool's until the system
+    // finds it dead.
+    parsed.max_pool_size = Some(options.connections.saturating_add(SPARE));
+    parsed.max_connecting = parsed.max_pool_size;
     let client = Client::with_options(parsed).map_err(failed)?;
     Ok((client, database))
 }
@@ -85,6 +93,15 @@ pub(super) fn write_concern(options: &MongoOptions) -> WriteConcern {
         .w(Acknowledgment::Majority)
         .journal(journal)
         .build()
+}
+
+/// The same for a command that is sent as such, to which the driver adds none.
+pub(super) fn command_concern(options: &MongoOptions) -> Document {
+    let mut concern = doc! { "w": "majority" };
+    if options.journal {
+        concern.insert("j", true);
+    }
+    concern
 }
 
 /// What the deployment turned out to be.

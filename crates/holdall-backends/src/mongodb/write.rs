@@ -44,7 +44,7 @@ impl<'a> Pause<'a> {
     pub(super) async fn wait(&mut self, why: Error) -> Result<()> {
         if Instant::now() + self.next >= self.until {
             return Err(Error::timeout(format!(
-                "other writes of the same items got in the way for {:?}, and nothing was written; try again",
+                "nothing was written within {:?}, as other writes of the same items or broken connections got in the way; try again",
                 self.shared.options.timeout
             ))
             .in_backend("mongodb")

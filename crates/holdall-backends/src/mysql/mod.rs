@@ -4,6 +4,7 @@
 
 mod driver;
 mod error;
+mod json;
 mod options;
 mod spelling;
 mod values;
