@@ -11,15 +11,15 @@ use holdall_testing::faults::{self, Subject, Summary};
 use holdall_testing::services::{Private, private};
 use tokio::task::JoinHandle;
 
-/// Opens stores that wait for two seconds at most; one beside the proxy waits longer.
+/// Opens stores that wait for a second at most; one beside the proxy waits longer.
 async fn subject(server: &Private, transactions: Transactions) -> Subject {
     let mut options = MongoOptions::new(server.url());
     options.transactions = transactions;
     let beside = MongoBackend::open(options).await.unwrap();
     let subject = Subject::new(server.url(), move |url| async move {
         let mut options = MongoOptions::new(url);
-        options.set("timeout", "2s")?;
-        options.set("connect_timeout", "2s")?;
+        options.set("timeout", "1s")?;
+        options.set("connect_timeout", "1s")?;
         // The driver believes in a server that it hears of, and asks every ten seconds.
         options.set("heartbeatFrequencyMS", "500")?;
         options.transactions = transactions;

@@ -103,14 +103,15 @@ fn plain(text: &str) -> Option<&str> {
     (!text.contains(is_escaped)).then_some(text)
 }
 
-/// A path in SQL, where it means the same: digits may lead into an array.
+/// A path in SQL, where it means the same: digits may lead into an array, and MariaDB finds
+/// no name that begins with `-`, quoted or not.
 fn json_path(path: &Path) -> Option<String> {
     let Path::Doc(segments) = path else {
         return None;
     };
     let mut out = String::from("$");
     for segment in segments {
-        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let is_index = segment.bytes().all(|byte| byte.is_ascii_digit());
         if is_index || !segment.chars().all(is_name) {
             return None;
@@ -160,6 +161,7 @@ mod tests {
             r#"{"a":"x\ny"}"#,
             r#"{"a":{"$contains":"\""}}"#,
             r#"{"a.0":"x"}"#,
+            r#"{"-a":"x"}"#,
             r#"{"ö":"x"}"#,
             r#"{"a":{"$ne":"x"}}"#,
             r#"{"a":{"$exists":false}}"#,
