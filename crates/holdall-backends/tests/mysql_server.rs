@@ -256,6 +256,34 @@ async fn a_server_that_goes_and_comes_back_has_what_was_answered() {
     assert_eq!(keys(&store, &items()).await, ["a", "b"]);
 }
 
+/// A disk that is full also takes the log of InnoDB along, without which MariaDB ends by
+/// itself. So here the file of its tables may not grow, which it tells in the same way.
+#[tokio::test]
+async fn where_no_room_is_left_nothing_is_written() {
+    let server = private_with("mysql", |options| {
+        options
+            .argument("--innodb-file-per-table=0")
+            .argument("--innodb-data-file-path=ibdata1:12M:autoextend:max:40M")
+    });
+    let Some(server) = server else { return };
+    let store = open(&fresh(&server.url()).await).await;
+    let large = || doc(&format!("{{\"t\":\"{}\"}}", "x".repeat(1_000_000)));
+    let mut written: Vec<String> = Vec::new();
+    let error = loop {
+        let name = format!("{:03}", written.len());
+        match store.put(&items(), &key(&name), ANY, large()).await {
+            Ok(_) => written.push(name),
+            Err(error) => break error,
+        }
+        assert!(written.len() < 100, "it does not get full");
+    };
+    told(&error, ErrorKind::Unavailable, Retry::No, "disk is full");
+    assert_eq!(keys(&store, &items()).await, written);
+    let at = key(&format!("{:03}", written.len()));
+    let there = store.get(&items(), &at, GetOptions::default()).await;
+    assert!(there.unwrap().is_none());
+}
+
 /// Waits until a transaction waits for a lock.
 async fn someone_waits(sql: &mut Conn) {
     let waiting =
