@@ -1,12 +1,15 @@
-//! Load on a server, from wrk, and from watchers.
+//! Load on a server, from oha, and from watchers.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use crate::Result;
+use crate::place::Place;
 use crate::rounds::Work;
 use crate::scenarios::server::work_of;
 
@@ -23,78 +26,98 @@ pub(crate) struct Load {
 
 /// Says what is missing before anything is started.
 pub(crate) fn check() -> Result<()> {
-    let found = Command::new("wrk").arg("-v").stdout(Stdio::null()).status();
+    let found = Command::new("oha")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status();
     match found {
         Ok(_) => Ok(()),
         Err(error) => Err(format!(
-            "wrk makes the load, and cannot be started: {error}. Debian has it as `wrk`"
+            "oha makes the load, and cannot be started: {error}. `cargo xtask bench` installs it, or `cargo install oha`"
         )
         .into()),
     }
 }
 
 impl Load {
-    pub(crate) fn of(url: &str, connections: u32, script: &Path) -> Result<Self> {
-        let output = Command::new("taskset")
-            .args(["-c", "1", "wrk", "-t1", "--latency", "-d"])
-            .arg(format!("{SECONDS}s"))
-            .arg(format!("-c{connections}"))
-            .arg("-s")
-            .arg(script)
-            .arg(url)
-            .output()?;
+    /// Reads items in any order, through so many connections.
+    pub(crate) fn reads(url: &str, connections: u32, items: u64, place: &Place) -> Result<Self> {
+        let urls = place.file("urls");
+        let all: String = (0..items)
+            .map(|n| format!("{url}/v1/items/items/k{n}\n"))
+            .collect();
+        std::fs::write(&urls, all)?;
+        Self::of(connections, |oha| {
+            oha.arg("--urls-from-file").arg(&urls);
+        })
+    }
+
+    /// Puts new items.
+    pub(crate) fn writes(
+        url: &str,
+        connections: u32,
+        round: usize,
+        bytes: usize,
+        place: &Place,
+    ) -> Result<Self> {
+        let body = place.file("put");
+        std::fs::write(&body, vec![b'x'; bytes])?;
+        Self::of(connections, |oha| {
+            oha.args(["-m", "PUT", "-D"]).arg(&body);
+            oha.arg("--rand-regex-url");
+            oha.arg(format!("{url}/v1/items/items/w{round}-[a-z0-9]{{16}}"));
+        })
+    }
+
+    fn of(connections: u32, set: impl FnOnce(&mut Command)) -> Result<Self> {
+        let mut oha = Command::new("taskset");
+        oha.args(["-c", "1", "oha", "--no-tui", "--output-format", "json"]);
+        oha.arg("-z").arg(format!("{SECONDS}s"));
+        oha.arg("-c").arg(connections.to_string());
+        set(&mut oha);
+        let output = oha.output()?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let refused = text.contains("Non-2xx") || text.contains("Socket errors");
-        if !output.status.success() || refused {
-            return Err(format!("wrk found trouble: {text}").into());
+        let told: Told = serde_json::from_str(&text).map_err(|error| {
+            let said = String::from_utf8_lossy(&output.stderr);
+            format!("oha tells {text:?} ({error}): {said}")
+        })?;
+        let errors: Vec<_> = told.errors.keys().filter(|why| *why != DEADLINE).collect();
+        if !told.statuses.keys().all(|status| status.starts_with('2')) || !errors.is_empty() {
+            return Err(format!("oha found trouble: {:?}, {errors:?}", told.statuses).into());
         }
-        let requests = text.lines().find(|line| line.contains(" requests in "));
-        let requests = requests.and_then(|line| line.split_whitespace().next());
-        let word = |start: &str| {
-            let line = text
-                .lines()
-                .find(|line| line.trim_start().starts_with(start));
-            line.and_then(|line| line.split_whitespace().nth(1).map(str::to_owned))
-                .ok_or_else(|| format!("wrk does not tell {start:?}: {text}"))
-        };
         Ok(Self {
-            work: work_of(word("Requests/sec:")?.parse()?),
-            requests: requests.ok_or("wrk tells no number of requests")?.parse()?,
-            p99: milliseconds(&word("99%")?)?,
+            work: work_of(told.summary.rate),
+            requests: told.statuses.values().sum::<u64>() as f64,
+            p99: told.percentiles.p99 * 1000.0,
         })
     }
 }
 
-fn milliseconds(text: &str) -> Result<f64> {
-    for (unit, factor) in [("us", 0.001), ("ms", 1.0), ("s", 1000.0)] {
-        if let Some(number) = text.strip_suffix(unit) {
-            return Ok(number.parse::<f64>()? * factor);
-        }
-    }
-    Err(format!("{text:?} is no time of wrk's").into())
+/// What oha says of the requests that were under way at the end.
+const DEADLINE: &str = "aborted due to deadline";
+
+/// What oha tells.
+#[derive(Deserialize)]
+struct Told {
+    summary: Summary,
+    #[serde(rename = "latencyPercentiles")]
+    percentiles: Percentiles,
+    #[serde(rename = "statusCodeDistribution")]
+    statuses: BTreeMap<String, u64>,
+    #[serde(rename = "errorDistribution")]
+    errors: BTreeMap<String, u64>,
 }
 
-/// A script that reads items one after the other.
-pub(crate) fn reads(items: u64) -> String {
-    format!(
-        "local n = 0\n\
-         request = function()\n  \
-           n = (n + 1) % {items}\n  \
-           return wrk.format('GET', '/v1/items/items/k' .. n)\n\
-         end\n"
-    )
+#[derive(Deserialize)]
+struct Summary {
+    #[serde(rename = "requestsPerSec")]
+    rate: f64,
 }
 
-/// A script that puts new items.
-pub(crate) fn writes(round: usize, bytes: usize) -> String {
-    format!(
-        "local n = 0\n\
-         local body = string.rep('x', {bytes})\n\
-         request = function()\n  \
-           n = n + 1\n  \
-           return wrk.format('PUT', '/v1/items/items/w{round}-' .. n, nil, body)\n\
-         end\n"
-    )
+#[derive(Deserialize)]
+struct Percentiles {
+    /// Seconds.
+    p99: f64,
 }
 
 /// What many watchers found.

@@ -10,7 +10,7 @@ cargo xtask bench [SCENARIO]… [OPTION]…
   --rounds N       rounds that are counted, in turns; 5 by default
   --lines FILE     JSON lines to import; 63,000 made-up records without it
   --key PATH       the path of the key in these lines; `key` by default
-  --rows N         rows of the indexed query; 1000000 by default
+  --rows N         rows that are queried; 1000000 by default
   --body SIZE      the large body, like 512MiB or 10GiB; 1GiB by default
   --dir FOLDER     where the files lie; beside the built programs by default
   --no-peers       leaves OpenDAL out

@@ -1,5 +1,6 @@
 //! The peers' program: built here, and driven a line at a time.
 
+use std::fmt::Display;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -44,7 +45,7 @@ impl Peer {
     pub(crate) fn start(
         program: &Path,
         peer: &str,
-        file: &Path,
+        place: impl Display,
         count: u64,
         size: usize,
     ) -> Result<Self> {
@@ -59,10 +60,7 @@ impl Peer {
             input,
             output: BufReader::new(output),
         };
-        started.ask(&format!(
-            "open\t{peer}\t{}\t{count}\t{size}",
-            file.display()
-        ))?;
+        started.ask(&format!("open\t{peer}\t{place}\t{count}\t{size}"))?;
         Ok(started)
     }
 

@@ -88,9 +88,24 @@ const TASKS: &[Task] = &[
 ];
 
 fn bench(arguments: &[String]) -> Result {
-    cargo(["run", "--release", "--package", "bench", "--"])
-        .args(arguments)
-        .run()
+    let bench = cargo(["run", "--release", "--package", "bench", "--"]).args(arguments);
+    let is_all = arguments.first().is_none_or(|first| first.starts_with('-'));
+    if !is_all && !arguments.iter().any(|scenario| scenario == "server") {
+        return bench.run();
+    }
+    // Without it, that scenario is not measured, and the others are.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    match tools::OHA.path() {
+        Ok(oha) => {
+            let folders = oha.parent().map(std::path::Path::to_owned).into_iter();
+            let all = std::env::join_paths(folders.chain(std::env::split_paths(&path)));
+            bench.env("PATH", all.unwrap_or(path)).run()
+        }
+        Err(why) => {
+            eprintln!("{why}");
+            bench.run()
+        }
+    }
 }
 
 fn main() -> ExitCode {

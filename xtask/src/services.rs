@@ -124,7 +124,7 @@ fn install(server: &Server) -> Result {
             "{package} {version} goes to {}; this happens once, and takes minutes",
             folder.display()
         );
-        tools::cargo_install(package, version, arguments, &folder)?;
+        tools::cargo_install(package, version, arguments, tools::Build::Quick, &folder)?;
     }
     Ok(())
 }

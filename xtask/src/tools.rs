@@ -9,16 +9,35 @@ use crate::shell::{Result, cargo, shell};
 pub(crate) struct Tool {
     package: &'static str,
     version: &'static str,
+    build: Build,
+}
+
+/// How a tool is built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// What runs for seconds need not be optimised for minutes.
+    Quick,
+    /// As its makers do.
+    Release,
 }
 
 pub(crate) const DENY: Tool = Tool {
     package: "cargo-deny",
     version: "0.20.2",
+    build: Build::Quick,
 };
 
 pub(crate) const FUZZ: Tool = Tool {
     package: "cargo-fuzz",
     version: "0.13.2",
+    build: Build::Quick,
+};
+
+/// The load on a server, which is measured with it.
+pub(crate) const OHA: Tool = Tool {
+    package: "oha",
+    version: "1.16.0",
+    build: Build::Release,
 };
 
 /// Packages from PyPI that work together.
@@ -90,19 +109,27 @@ pub(crate) fn cargo_install(
     package: &str,
     version: &str,
     arguments: &[&str],
+    build: Build,
     folder: &Path,
 ) -> Result {
     let target = folder.join("target");
-    cargo(["install", "--locked", "--force", package])
+    let quick: &[(&str, &str)] = match build {
+        Build::Quick => &[
+            ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
+            ("CARGO_PROFILE_RELEASE_LTO", "off"),
+            ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+        ],
+        Build::Release => &[],
+    };
+    let mut install = cargo(["install", "--locked", "--force", package])
         .args(["--version", version])
         .args(arguments)
         .args([OsStr::new("--root"), folder.as_os_str()])
-        // What runs for seconds need not be optimised for minutes.
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
-        .env("CARGO_PROFILE_RELEASE_LTO", "off")
-        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
-        .env("CARGO_TARGET_DIR", &target)
-        .run()?;
+        .env("CARGO_TARGET_DIR", &target);
+    for (name, value) in quick {
+        install = install.env(name, value);
+    }
+    install.run()?;
     // What it was built from is not needed again; failing to tidy is fine.
     let _tidied = std::fs::remove_dir_all(target);
     Ok(())
@@ -122,7 +149,7 @@ impl Tool {
             self.version,
             cache.display()
         );
-        cargo_install(self.package, self.version, &[], &cache)?;
+        cargo_install(self.package, self.version, &[], self.build, &cache)?;
         Ok(path)
     }
 

@@ -5,7 +5,7 @@
 //! nothing:
 //!
 //! ```text
-//! open PEER PATH COUNT SIZE    makes the peer ready, with COUNT items of SIZE bytes
+//! open PEER PLACE COUNT SIZE   makes the peer ready, with COUNT items of SIZE bytes
 //! read COUNT SEED              reads so many items at random, one after the other
 //! write TASKS EACH SIZE ROUND  writes new items from many tasks at once
 //! ```
@@ -26,7 +26,8 @@ mod data;
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
-/// The table of OpenDAL in an SQLite file, which `bench` has made, and in redb.
+/// The table of OpenDAL in an SQLite file and a schema of PostgreSQL, which `bench` has
+/// made, and in redb.
 const TABLE: &str = "items";
 
 enum Peer {
@@ -58,8 +59,8 @@ fn main() -> Result<()> {
 fn answer(runtime: &Runtime, opened: &mut Option<Opened>, line: &str) -> Result<u128> {
     let words: Vec<&str> = line.split('\t').collect();
     match (words.as_slice(), opened) {
-        (["open", peer, path, count, size], opened) => {
-            *opened = Some(open(runtime, peer, path, count.parse()?, size.parse()?)?);
+        (["open", peer, place, count, size], opened) => {
+            *opened = Some(open(runtime, peer, place, count.parse()?, size.parse()?)?);
             Ok(0)
         }
         (["read", count, seed], Some(opened)) => {
@@ -77,7 +78,7 @@ fn answer(runtime: &Runtime, opened: &mut Option<Opened>, line: &str) -> Result<
     }
 }
 
-fn open(runtime: &Runtime, peer: &str, path: &str, count: u64, size: usize) -> Result<Opened> {
+fn open(runtime: &Runtime, peer: &str, place: &str, count: u64, size: usize) -> Result<Opened> {
     let keys: Vec<String> = (0..count).map(data::key).collect();
     let items = || (0..count).map(|number| (data::key(number), data::body(number, size)));
     let peer = match peer {
@@ -99,13 +100,19 @@ fn open(runtime: &Runtime, peer: &str, path: &str, count: u64, size: usize) -> R
         // `bench` has made and filled the file.
         "opendal-sqlite" => Peer::OpenDal(Operator::new(
             services::Sqlite::default()
-                .connection_string(&format!("sqlite://{path}"))
+                .connection_string(&format!("sqlite://{place}"))
+                .table(TABLE),
+        )?),
+        // A schema of the server, which `bench` has made and filled.
+        "opendal-postgresql" => Peer::OpenDal(Operator::new(
+            services::Postgresql::default()
+                .connection_string(place)
                 .table(TABLE),
         )?),
         "opendal-redb" => {
-            fill_redb(path, items())?;
+            fill_redb(place, items())?;
             Peer::OpenDal(Operator::new(
-                services::Redb::default().datadir(path).table(TABLE),
+                services::Redb::default().datadir(place).table(TABLE),
             )?)
         }
         _ => return Err(format!("no such peer: {peer}").into()),

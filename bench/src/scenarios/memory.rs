@@ -39,7 +39,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
     // Not in this program: the map brings a second version of a crate that the
     // library has, and is not worth an exception.
     let program = peers::build()?;
-    let nowhere = std::path::Path::new("none");
+    let nowhere = "none";
     let mut map = Peer::start(&program, "dashmap", nowhere, COUNT, BYTES)?;
     let mut opendal = Peer::start(&program, "opendal-memory", nowhere, COUNT, BYTES)?;
 

@@ -1,8 +1,11 @@
 //! What is compared.
 
 pub(crate) mod body;
+mod database;
 mod import;
 mod memory;
+mod mongodb;
+mod mysql;
 mod postgres;
 mod query;
 mod read;
@@ -59,5 +62,15 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "postgres",
         what: "PostgreSQL, reads, queries and batches beside the bare driver",
         run: postgres::run,
+    },
+    Scenario {
+        name: "mysql",
+        what: "MariaDB, the same",
+        run: mysql::run,
+    },
+    Scenario {
+        name: "mongodb",
+        what: "MongoDB, the same",
+        run: mongodb::run,
     },
 ];

@@ -58,12 +58,18 @@ fn run_size(
         sqlite = Some(Peer::start(
             &program,
             "opendal-sqlite",
-            &file,
+            file.display(),
             count,
             bytes,
         )?);
         let file = place.file("opendal.redb");
-        redb = Some(Peer::start(&program, "opendal-redb", &file, count, bytes)?);
+        redb = Some(Peer::start(
+            &program,
+            "opendal-redb",
+            file.display(),
+            count,
+            bytes,
+        )?);
     }
 
     let mut contenders = vec![

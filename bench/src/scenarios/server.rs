@@ -45,15 +45,14 @@ fn reads(options: &Options, report: &mut Report) -> Result<()> {
     let bare = Process::start(&["bare"])?;
     let memory = Process::start(&["serve", "memory:"])?;
     let sqlite = Process::start(&["serve", &text(&place.file("served.db"))])?;
-    let script = place.file("get.lua");
-    std::fs::write(&script, load::reads(ITEMS))?;
+    let place = &place;
     let told = RefCell::new(BTreeMap::<&str, Vec<(f64, f64)>>::new());
     let contender = |name: &'static str, server: &Process| {
-        let (url, script, told) = (server.url.clone(), script.clone(), &told);
+        let (url, told) = (server.url.clone(), &told);
         let process = server.child.id();
         Contender::new(name, move |round| {
             let before = busy(process)?;
-            let found = Load::of(&url, READERS, &script)?;
+            let found = Load::reads(&url, READERS, ITEMS, place)?;
             let each = (busy(process)? - before) / found.requests;
             if round > 0 {
                 let mut all = told.borrow_mut();
@@ -112,11 +111,9 @@ fn writes(options: &Options, report: &mut Report) -> Result<()> {
     let place = Place::make(options)?;
     let server = Process::start(&["serve", &text(&place.file("served.db"))])?;
     let connection = raw::create(&place.file("raw.db"))?;
-    let script = place.file("put.lua");
     let mut contenders = vec![
         Contender::new("PUT over HTTP", |round| {
-            std::fs::write(&script, load::writes(round, ITEM))?;
-            Ok(Load::of(&server.url, WRITERS, &script)?.work)
+            Ok(Load::writes(&server.url, WRITERS, round, ITEM, &place)?.work)
         }),
         Contender::new("rusqlite, a transaction each", |round| {
             write_raw(&connection, ALONE, ITEM, round)

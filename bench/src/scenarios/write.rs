@@ -57,9 +57,21 @@ fn run_size(
         let program = peers::build()?;
         let file = place.file("opendal.db");
         fill_peer(&file, 1, bytes)?;
-        sqlite = Some(Peer::start(&program, "opendal-sqlite", &file, 1, bytes)?);
+        sqlite = Some(Peer::start(
+            &program,
+            "opendal-sqlite",
+            file.display(),
+            1,
+            bytes,
+        )?);
         let file = place.file("opendal.redb");
-        redb = Some(Peer::start(&program, "opendal-redb", &file, 1, bytes)?);
+        redb = Some(Peer::start(
+            &program,
+            "opendal-redb",
+            file.display(),
+            1,
+            bytes,
+        )?);
     }
 
     let mut contenders = vec![

@@ -73,6 +73,33 @@ async fn keys(store: &MysqlBackend, collection: &CollectionName) -> Vec<String> 
         .collect()
 }
 
+/// The pool kept no connection that nobody used just then, so every call made one.
+#[tokio::test]
+async fn calls_share_connections() {
+    let Some(server) = private("mysql") else {
+        return;
+    };
+    let url = fresh(&server.url()).await;
+    let mut options = MysqlOptions::new(&url);
+    options.connections = 4;
+    let store = MysqlBackend::open(options).await.unwrap();
+    let mut sql = Conn::from_url(&url).await.unwrap();
+    let mut made = async || {
+        let found = sql.query_first("SHOW GLOBAL STATUS LIKE 'Connections'");
+        let (_, made): (String, u64) = found.await.unwrap().unwrap();
+        made
+    };
+    let before = made().await;
+    for number in 0..50 {
+        let key = key(&number.to_string());
+        store.put(&items(), &key, ANY, doc("{}")).await.unwrap();
+        let found = store.get(&items(), &key, GetOptions::default()).await;
+        assert!(found.unwrap().is_some());
+    }
+    assert!(made().await <= before + 4);
+    store.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_server_that_may_lose_what_it_answered_is_no_durable_store() {
     let server = private_with("mysql", |options| {

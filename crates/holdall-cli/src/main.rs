@@ -23,6 +23,10 @@ use crate::args::{Args, Command};
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     if let Some(code) = commands::serve_suite() {
         return code;

@@ -1,7 +1,8 @@
 //! What the tests of several crates share.
 //!
 //! [`services`] are the real servers that backends are tested on. With the feature
-//! `faults`, `proxy` breaks connections, and `faults` is what must hold then.
+//! `faults`, `proxy` breaks connections and `faults` is what must hold then, and
+//! `full_disk` takes a server's room.
 
 #![allow(
     clippy::disallowed_methods,
@@ -10,6 +11,8 @@
 
 #[cfg(feature = "faults")]
 pub mod faults;
+#[cfg(feature = "faults")]
+pub mod full_disk;
 #[cfg(feature = "faults")]
 pub mod proxy;
 pub mod services;

@@ -7,7 +7,7 @@ use holdall::prelude::*;
 /// The collection of the packages.
 pub const COLLECTION: &str = "packages";
 
-/// Records of a batch.
+/// Records of a batch, where the store takes so many at once.
 const BATCH: usize = 1000;
 
 /// Puts every line under its `key`, in batches; answers how many. Putting the
@@ -18,6 +18,7 @@ const BATCH: usize = 1000;
 /// a text at `key`; those of reading and writing.
 pub async fn import(store: &Store, lines: impl BufRead) -> Result<u64> {
     let name = CollectionName::new(COLLECTION)?;
+    let most = BATCH.min(store.backend().capabilities().batch.max_ops);
     let mut batch = Batch::new();
     let mut count = 0;
     for line in lines.lines() {
@@ -29,7 +30,7 @@ pub async fn import(store: &Store, lines: impl BufRead) -> Result<u64> {
         let doc = Doc::parse(line).map_err(at_line)?;
         let key = key(&doc).map_err(at_line)?;
         batch = batch.put(&name, &key, Condition::Any, Put::doc(doc));
-        if batch.operations().len() == BATCH {
+        if batch.operations().len() == most {
             store.backend().write(std::mem::take(&mut batch)).await?;
         }
     }

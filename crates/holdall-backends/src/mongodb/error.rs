@@ -29,7 +29,7 @@ impl From<Error> for Failure {
 
 impl From<Driver> for Failure {
     fn from(error: Driver) -> Self {
-        if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) {
+        if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) || has_panicked(&text(&error)) {
             return Self::Unknown(failed(error));
         }
         let code = code(&error);
@@ -113,10 +113,19 @@ fn text(error: &Driver) -> String {
     }
 }
 
+/// Whether the storage engine gave up, on a full disk for one. A server that does not
+/// end itself then answers nothing else until it is started again.
+fn has_panicked(text: &str) -> bool {
+    text.contains("WT_PANIC")
+}
+
 /// The error of a call that failed.
 pub(super) fn failed(error: Driver) -> Error {
     let text = text(&error);
     let told = match code(&error) {
+        _ if has_panicked(&text) => Error::unavailable(
+            "MongoDB's storage engine has given up; is its disk full? Free some space, start the server again, and try again",
+        ),
         Some(code) => by_code(code),
         None => by_kind(&error.kind, &text),
     };

@@ -44,7 +44,7 @@ impl<'a> Pause<'a> {
     pub(super) async fn wait(&mut self, why: Error) -> Result<()> {
         if Instant::now() + self.next >= self.until {
             return Err(Error::timeout(format!(
-                "nothing was written within {:?}, as other writes of the same items or broken connections got in the way; try again",
+                "nothing was written within {:?}, as other writes of the same items, or the server itself, were in the way; try again",
                 self.shared.options.timeout
             ))
             .in_backend("mongodb")

@@ -28,6 +28,10 @@ use crate::tls::{TlsFiles, client_config};
 /// Statements that a connection keeps prepared.
 const STATEMENTS: usize = 128;
 
+/// How long a connection is kept that nobody uses. Without such a time the pool
+/// keeps none, and every call connects.
+const IDLE: Duration = Duration::from_secs(60);
+
 /// The least that `max_allowed_packet` must be.
 const LEAST_PACKET: usize = 4 * 1024 * 1024;
 
@@ -81,6 +85,7 @@ impl Mysql {
         // What a connection keeps is the same for all, and is not to be lost.
         let pool = PoolOpts::default()
             .with_constraints(constraints)
+            .with_inactive_connection_ttl(IDLE)
             .with_reset_connection(false);
         let builder = OptsBuilder::from_opts(opts)
             .pass(password)

@@ -47,7 +47,8 @@ impl MysqlBackend {
     /// closed. URL, password, files and socket of the options are not looked at;
     /// `connections` says how many calls are under way at once, and should not be
     /// more than the pool has connections. The pool must be made with
-    /// `client_found_rows(true)`, and its database be named.
+    /// `client_found_rows(true)`, and its database be named. It keeps connections that
+    /// nobody uses only if it has a minimum of them, or an `inactive_connection_ttl`.
     ///
     /// Each time a connection is taken, its session is set up, and when it goes back
     /// it is reset, so others who share the pool find it as they expect it.

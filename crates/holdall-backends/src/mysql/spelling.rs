@@ -16,8 +16,8 @@ const COMMENT: &str = "a collection of Holdall";
 /// The bytes of a word that are kept: a longer one is found by its start.
 const WORD: usize = 255;
 
-/// The most rows of a statement, a power of two.
-const ROWS: usize = 512;
+/// The most rows of a statement.
+const ROWS: usize = 1024;
 
 /// The most parameters of a statement, and some to spare.
 const PARAMETERS: usize = 60_000;
@@ -54,8 +54,8 @@ impl MysqlSpelling {
         self.quote(&format!("holdall_words_{}_{column}", table.id))
     }
 
-    /// Cuts rows into statements that a packet takes. The numbers of rows are
-    /// powers of two, so that few statements are prepared.
+    /// Cuts rows into statements that a packet takes. Their numbers of rows are
+    /// [`round`], so that few statements are prepared.
     fn cut<T>(&self, mut rows: Vec<T>, weight: impl Fn(&T) -> usize, width: usize) -> Vec<Vec<T>> {
         let most_rows = ROWS.min(PARAMETERS / width.max(1)).max(1);
         let most_bytes = self.packet / 2;
@@ -67,7 +67,7 @@ impl MysqlSpelling {
                 bytes <= most_bytes
             });
             let fitting = fitting.count().max(1);
-            let rest = rows.split_off(1 << fitting.ilog2());
+            let rest = rows.split_off(round(fitting));
             pieces.push(std::mem::replace(&mut rows, rest));
         }
         pieces
@@ -85,6 +85,14 @@ impl MysqlSpelling {
         });
         statements.collect()
     }
+}
+
+/// A number with only its first two binary digits: there are few of these, and few
+/// of them make any number. Each statement is a round trip, and each that is
+/// prepared takes memory of the server.
+fn round(number: usize) -> usize {
+    let rest = number.max(2).ilog2() - 1;
+    number >> rest << rest
 }
 
 fn row_weight(row: &Row) -> usize {
@@ -175,6 +183,21 @@ fn apart(
     });
     let rows = rows.collect();
     (rows, words)
+}
+
+/// Columns that are not NULL in all rows, and their values.
+fn without_nulls(names: Vec<&str>, rows: Vec<Row>) -> (Vec<&str>, Vec<Row>) {
+    let is_kept = |at: usize| rows.iter().any(|row| row.get(at) != Some(&Value::Null));
+    let kept: Vec<bool> = (0..names.len()).map(is_kept).collect();
+    let names = names.into_iter().zip(&kept);
+    let names = names.filter_map(|(name, kept)| kept.then_some(name));
+    let of_row = |row: Row| {
+        let values = row.into_iter().zip(&kept);
+        values
+            .filter_map(|(value, kept)| kept.then_some(value))
+            .collect()
+    };
+    (names.collect(), rows.into_iter().map(of_row).collect())
 }
 
 /// Rows as a table `r` of bytes.
@@ -413,6 +436,7 @@ impl Spelling for MysqlSpelling {
         }
         let (rows, words) = apart(table, rows, names.len(), 1);
         names.extend(sort_columns(table));
+        let (names, rows) = without_nulls(names, rows);
         let tuple = format!("({})", marks(names.len()));
         let pieces = self.cut(rows, row_weight, names.len());
         let insert = pieces.into_iter().map(|rows| {
@@ -540,5 +564,39 @@ impl Spelling for MysqlSpelling {
 
     fn quote(&self, name: &str) -> String {
         format!("`{}`", name.replace('`', "``"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_of_any_size_is_few_statements_of_few_sizes() {
+        let spelling = MysqlSpelling {
+            packet: 1 << 24,
+            patience: 1,
+        };
+        let mut sizes = HashSet::new();
+        for count in 1..=1024 {
+            let cut = spelling.cut(vec![(); count], |()| 0, 1);
+            let cut: Vec<usize> = cut.iter().map(Vec::len).collect();
+            assert_eq!(cut.iter().sum::<usize>(), count);
+            assert!(cut.len() <= 5, "{count}: {cut:?}");
+            sizes.extend(cut);
+        }
+        assert!(sizes.len() <= 20, "{sizes:?}");
+    }
+
+    #[test]
+    fn columns_without_values_stay_out_of_an_insert() {
+        let (one, null) = (Value::Int(1), Value::Null);
+        let rows = vec![
+            vec![one.clone(), null.clone(), null.clone()],
+            vec![null.clone(), null.clone(), one.clone()],
+        ];
+        let (names, rows) = without_nulls(vec!["a", "b", "c"], rows);
+        assert_eq!(names, ["a", "c"]);
+        assert_eq!(rows, [vec![one.clone(), null.clone()], vec![null, one]]);
     }
 }

@@ -287,7 +287,11 @@ impl Driver for Postgres {
 
     async fn announce(&self) {
         if let Ok(client) = self.pool.get().await {
-            let notify = format!("NOTIFY {}", self.spelling.channel());
+            // One transaction, which need not wait for the disk: nothing is lost with it.
+            let notify = format!(
+                "SET LOCAL synchronous_commit = off; NOTIFY {}",
+                self.spelling.channel()
+            );
             // Others look by themselves, too.
             let _ = tokio::time::timeout(self.timeout, client.batch_execute(&notify)).await;
         }

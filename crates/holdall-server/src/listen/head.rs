@@ -6,7 +6,7 @@
 pub(super) struct HeadScan {
     /// How far the line agrees with the name; `None` behind a difference.
     agreed: Option<usize>,
-    /// Bytes in this line, but for its end.
+    /// Bytes in this line, but for its end; some of it where it is not empty.
     line: usize,
     lines: usize,
     size: u64,
@@ -20,10 +20,22 @@ const NAME: &[u8] = b"content-length";
 
 impl HeadScan {
     pub(super) fn feed(&mut self, bytes: &[u8]) {
-        for byte in bytes {
+        let mut bytes = bytes;
+        while let [byte, rest @ ..] = bytes {
             if self.done {
                 return;
             }
+            if self.agreed.is_none() && self.line > 0 {
+                // The rest of this line says nothing.
+                let skipped = memchr::memchr(b'\n', bytes).unwrap_or(bytes.len());
+                if skipped > 0 {
+                    self.size += skipped as u64;
+                    self.line += skipped;
+                    bytes = bytes.split_at(skipped).1;
+                    continue;
+                }
+            }
+            bytes = rest;
             self.size += 1;
             match byte {
                 b'\n' => {

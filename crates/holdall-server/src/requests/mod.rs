@@ -141,12 +141,14 @@ impl Unanswered {
             Method::GET | Method::HEAD | Method::OPTIONS
         ) || READS.contains(&path)
             || (path.starts_with("/v1/transactions/") && path.ends_with("/query"));
-        let batch = request.headers().get("holdall-batch");
+        let batch = || request.headers().get("holdall-batch")?.to_str().ok();
         Self {
             writes: !reads,
-            batch: batch
-                .and_then(|id| id.to_str().ok())
-                .and_then(|id| id.parse().ok()),
+            batch: if reads {
+                None
+            } else {
+                batch().and_then(|id| id.parse().ok())
+            },
         }
     }
 

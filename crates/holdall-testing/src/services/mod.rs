@@ -29,7 +29,7 @@ mod system;
 pub use certificates::{Authority, Certificate};
 pub use files::{bin_folder, clean, url, urls, urls_file};
 pub use kind::Origin;
-pub use need::{need, private, private_with, version};
+pub use need::{need, not_run, private, private_with, version};
 pub use private::{Options, Private};
 pub use server::Server;
 

@@ -74,10 +74,20 @@ pub fn private_with(name: &str, set: impl FnOnce(Options) -> Options) -> Option<
 
 /// What is there, or a note that a test did not run.
 fn noted<T>(name: &str, found: Result<T>) -> Option<T> {
-    let why = match found {
-        Ok(found) => return Some(found),
-        Err(why) => why,
-    };
+    match found {
+        Ok(found) => Some(found),
+        Err(why) => {
+            not_run(name, &why);
+            if std::env::var_os("CI").is_some_and(|value| !value.is_empty()) {
+                fail(&format!("needs {name}: {why}"));
+            }
+            None
+        }
+    }
+}
+
+/// Notes that a test did not run, as it needs what is not here.
+pub fn not_run(name: &str, why: &str) {
     let program = std::env::current_exe().unwrap_or_default();
     let program = program.file_stem().unwrap_or_default().to_string_lossy();
     // The test's name, where the harness gave its thread one. Cargo adds a dash
@@ -92,10 +102,6 @@ fn noted<T>(name: &str, found: Result<T>) -> Option<T> {
         let file = File::options().create(true).append(true).open(path);
         let _told = file.and_then(|mut file| writeln!(file, "{line}"));
     }
-    if std::env::var_os("CI").is_some_and(|value| !value.is_empty()) {
-        fail(&line);
-    }
-    None
 }
 
 #[allow(clippy::panic, reason = "a test fails so")]
