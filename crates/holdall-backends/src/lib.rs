@@ -6,6 +6,15 @@
 mod declaration;
 #[cfg(feature = "dynamodb")]
 pub mod dynamodb;
+#[cfg(any(
+    feature = "dynamodb",
+    feature = "http",
+    feature = "mongodb",
+    feature = "mysql",
+    feature = "postgres",
+    feature = "redis"
+))]
+mod files;
 #[cfg(any(feature = "http", feature = "mongodb"))]
 mod gate;
 #[cfg(feature = "http")]

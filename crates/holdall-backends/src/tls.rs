@@ -1,6 +1,5 @@
 //! What makes `https:` and `rediss:` safe.
 
-use std::io::Read;
 use std::path::Path;
 
 use holdall_core::{Error, Result};
@@ -8,8 +7,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-/// The most bytes of a file with certificates, a key or a token.
-const MAX_FILE: u64 = 1024 * 1024;
+use crate::files::read_file;
 
 /// The files that options name.
 #[derive(Clone, Copy)]
@@ -94,31 +92,4 @@ fn certificates(option: &str, path: &Path, text: &[u8]) -> Result<Vec<Certificat
 
 fn wrong(option: &str, path: &Path, why: &str) -> Error {
     Error::invalid(format!("the file {path:?} of the option {option} {why}"))
-}
-
-/// Reads a file that an option names.
-///
-/// # Errors
-/// `NotFound`, `Denied`, `TooLarge` or `Unavailable`, naming both.
-pub(crate) fn read_file(option: &str, path: &Path) -> Result<Vec<u8>> {
-    let failed = |error: std::io::Error| {
-        let message = format!("the file {path:?} of the option {option} cannot be read");
-        match error.kind() {
-            std::io::ErrorKind::NotFound => Error::not_found(message),
-            std::io::ErrorKind::PermissionDenied => Error::denied(message),
-            _ => Error::unavailable(message),
-        }
-        .because(error)
-    };
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let mut content = Vec::new();
-    file.take(MAX_FILE + 1)
-        .read_to_end(&mut content)
-        .map_err(failed)?;
-    if content.len() as u64 > MAX_FILE {
-        return Err(Error::too_large(format!(
-            "the file {path:?} of the option {option} has more than {MAX_FILE} bytes"
-        )));
-    }
-    Ok(content)
 }

@@ -9,17 +9,19 @@
 
 mod mongo;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use holdall_backends::mongodb::driver::bson::{Document, doc};
-use holdall_backends::mongodb::driver::options::IndexOptions;
+use holdall_backends::mongodb::driver::event::EventHandler;
+use holdall_backends::mongodb::driver::event::command::CommandEvent;
+use holdall_backends::mongodb::driver::options::{ClientOptions, IndexOptions};
 use holdall_backends::mongodb::driver::{Client, IndexModel};
 use holdall_backends::mongodb::{MongoBackend, MongoOptions, Transactions};
 use holdall_core::{
-    Backend, BackendExt, Batch, CollectionName, Condition, Doc, Error, ErrorKind, Index, Key,
-    Outcome, Put, Retry, byte_stream,
+    Backend, BackendExt, Batch, CollectionName, Condition, Doc, Error, ErrorKind, Filter, Index,
+    Key, Outcome, Put, Retry, byte_stream,
 };
 use holdall_testing::proxy::{Fault, Proxy};
 use holdall_testing::services::{need, private_with};
@@ -133,6 +135,30 @@ async fn who_is_not_known_or_may_not_write_is_denied() {
         .await
         .unwrap();
     store.close().await.unwrap();
+    // The same with the password in a file.
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "secret\n").unwrap();
+    let mut options = quick(&server.url());
+    options.set("username", "root").unwrap();
+    options
+        .set("password_file", secret.to_str().unwrap())
+        .unwrap();
+    let store = MongoBackend::open(options.clone()).await.unwrap();
+    assert_eq!(store.count(&items(), &Filter::all()).await.unwrap(), 1);
+    store.close().await.unwrap();
+    options.set("password", "secret").unwrap();
+    let error = refused(options.clone()).await;
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(error.to_string().contains("password_file"), "{error}");
+    options.password = None;
+    std::fs::write(&secret, "hunter2").unwrap();
+    let error = refused(options.clone()).await;
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+    assert!(!format!("{error} {error:?}").contains("hunter2"));
+    std::fs::remove_file(&secret).unwrap();
+    let error = refused(options).await;
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     for (user, why) in [
         ("root:hunter2@", "password"),
         ("", "readWrite"),
@@ -208,14 +234,17 @@ async fn a_server_that_is_gone_is_unavailable_and_nothing_acknowledged_is_lost()
     store.close().await.unwrap();
 }
 
-/// Forwards all, and swallows the answers to so many commits, and breaks.
+/// Forwards all, and swallows the answers to so many requests of a kind, and breaks.
 struct Relay {
     url: String,
     breaks: Arc<AtomicUsize>,
+    /// So many of them pass before.
+    passes: Arc<AtomicUsize>,
 }
 
 impl Relay {
-    async fn before(server: &str) -> Self {
+    /// Breaks at requests in which this stands.
+    async fn before(server: &str, word: &'static str) -> Self {
         let host = server
             .trim_start_matches("mongodb://")
             .split('/')
@@ -227,19 +256,28 @@ impl Relay {
             "mongodb://{}/?directConnection=true",
             listener.local_addr().unwrap()
         );
-        let breaks = Arc::new(AtomicUsize::new(0));
-        let armed = breaks.clone();
+        let (breaks, passes) = (Arc::new(AtomicUsize::new(0)), Arc::default());
+        let armed = (breaks.clone(), Arc::clone(&passes));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&host).await.unwrap();
-                tokio::spawn(pass(client, server, armed.clone()));
+                tokio::spawn(pass(client, server, word, armed.clone()));
             }
         });
-        Self { url, breaks }
+        Self {
+            url,
+            breaks,
+            passes,
+        }
     }
 }
 
-async fn pass(client: TcpStream, server: TcpStream, breaks: Arc<AtomicUsize>) {
+async fn pass(
+    client: TcpStream,
+    server: TcpStream,
+    word: &str,
+    (breaks, passes): (Arc<AtomicUsize>, Arc<AtomicUsize>),
+) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let (mut asked, mut answer) = (vec![0; 65536], vec![0; 65536]);
@@ -248,10 +286,12 @@ async fn pass(client: TcpStream, server: TcpStream, breaks: Arc<AtomicUsize>) {
         tokio::select! {
             read = from_client.read(&mut asked) => {
                 let Ok(count @ 1..) = read else { return };
-                let commit = b"commitTransaction";
-                let commits = asked[..count].windows(commit.len()).any(|window| window == commit);
-                let left = |left: usize| left.checked_sub(1);
-                swallow |= commits && breaks.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok();
+                let is_one = asked[..count].windows(word.len()).any(|window| window == word.as_bytes());
+                let take = |left: &AtomicUsize| {
+                    let less = |left: usize| left.checked_sub(1);
+                    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
+                };
+                swallow |= is_one && !take(&passes) && take(&breaks);
                 if to_server.write_all(&asked[..count]).await.is_err() { return }
             }
             read = from_server.read(&mut answer) => {
@@ -269,7 +309,7 @@ async fn a_commit_whose_answer_was_lost_is_found_and_not_repeated() {
         return;
     };
     let base = database();
-    let relay = Relay::before(&server).await;
+    let relay = Relay::before(&server, "commitTransaction").await;
     let store = MongoBackend::open(options(&relay.url, &base))
         .await
         .unwrap();
@@ -310,6 +350,106 @@ async fn a_commit_whose_answer_was_lost_is_found_and_not_repeated() {
     }
     store.close().await.unwrap();
     clear(&server, &base).await;
+}
+
+/// A put without transactions that was written used to be told as failed if what is
+/// looked at behind it, the indexes that were declared meanwhile, was out of reach.
+#[tokio::test]
+async fn a_put_that_was_written_is_never_told_as_failed() {
+    let Some(server) = need("mongodb") else {
+        return;
+    };
+    let base = database();
+    let relay = Relay::before(&server, "holdall.collections").await;
+    let store = MongoBackend::open(MongoOptions {
+        transactions: Transactions::Off,
+        ..options(&relay.url, &base)
+    });
+    let store = store.await.unwrap();
+    store
+        .put(&items(), &key("a"), Condition::Any, put("{}"))
+        .await
+        .unwrap();
+    // The catalogue is read before the item is written, and again behind that; the driver
+    // asks twice.
+    relay.breaks.store(2, Ordering::SeqCst);
+    relay.passes.store(1, Ordering::SeqCst);
+    let error = store
+        .put(&items(), &key("a"), Condition::Any, put(r#"{"n":2}"#))
+        .await
+        .unwrap_err();
+    assert_eq!(relay.breaks.load(Ordering::SeqCst), 0, "no answer was lost");
+    assert_eq!(error.retry(), Retry::Unknown, "{error}");
+    let id = error.batch().unwrap();
+    let outcome = store.resolve(id, Some((&items(), &key("a")))).await;
+    assert!(matches!(outcome.unwrap(), Outcome::Committed(_)));
+    clear(&server, &base).await;
+}
+
+/// What a store acknowledges survives the loss of a member, and of power.
+#[tokio::test]
+async fn every_write_waits_for_the_majority_and_its_journal() {
+    let Some(server) = need("mongodb") else {
+        return;
+    };
+    let writes = ["insert", "update", "delete", "findAndModify"];
+    for transactions in [Transactions::On, Transactions::Off] {
+        let base = database();
+        let seen: Arc<Mutex<Vec<Document>>> = Arc::default();
+        let mut client = ClientOptions::parse(&server).await.unwrap();
+        let keep = seen.clone();
+        client.command_event_handler = Some(EventHandler::callback(move |event| {
+            if let CommandEvent::Started(started) = event {
+                keep.lock().unwrap().push(started.command);
+            }
+        }));
+        let client = Client::with_options(client).unwrap();
+        let mut options = MongoOptions::new("");
+        options.transactions = transactions;
+        let store = MongoBackend::from_client(client, &base, options).await;
+        let store = store.unwrap();
+        let large = || Put::bytes(vec![1; 300_000]);
+        for _ in 0..2 {
+            let put = store
+                .put(&items(), &key("a"), Condition::Any, large())
+                .await;
+            put.unwrap();
+        }
+        let indexes = [Index::parse(&["n"]).unwrap()];
+        store.define(&items(), &indexes).await.unwrap();
+        let delete = store.delete(&items(), &key("a"), Condition::Any).await;
+        delete.unwrap();
+        store.drop_collection(&items()).await.unwrap();
+        store.sweep().await.unwrap();
+        let seen = seen.lock().unwrap().clone();
+        let mut count = 0;
+        for command in &seen {
+            let name = command.keys().next().unwrap();
+            let is_write = writes.contains(&name.as_str());
+            // In a transaction, its commit says it for all.
+            if name == "commitTransaction" || (is_write && !command.contains_key("autocommit")) {
+                let Ok(concern) = command.get_document("writeConcern") else {
+                    panic!("{command} waits for nothing")
+                };
+                // A body is sent in pieces, and its last write speaks for them all.
+                let is_last = concern.get_str("w").is_ok();
+                if name == "insert"
+                    && command.get_str(name).unwrap().starts_with("holdall.bodies")
+                    && !is_last
+                {
+                    continue;
+                }
+                assert_eq!(concern.get_str("w").unwrap(), "majority", "{name}");
+                assert!(concern.get_bool("j").unwrap(), "{name}");
+                count += 1;
+            }
+        }
+        let commits = |command: &&Document| command.contains_key("commitTransaction");
+        let commits = seen.iter().filter(commits).count();
+        assert_eq!(commits > 0, transactions == Transactions::On);
+        assert!(count > 5, "{count}");
+        clear(&server, &base).await;
+    }
 }
 
 #[tokio::test]

@@ -4,17 +4,20 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 use holdall_backends::mysql::{MysqlBackend, MysqlOptions};
 use holdall_core::{
     Backend, BackendExt, Batch, CollectionName, Condition, Doc, Env, Error, ErrorKind, Filter,
-    GetOptions, Index, Key, Put, Query, Retry, Scan,
+    GetOptions, Index, Item, Key, MemoryBackend, Put, Query, Retry, Scan,
 };
+use holdall_testing::faults::{self, Subject};
 use holdall_testing::services::{Authority, Certificate, need, private, private_with};
-use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
 
 const ANY: Condition = Condition::Any;
 
@@ -280,6 +283,126 @@ async fn a_server_that_goes_and_comes_back_has_what_was_answered() {
     assert_eq!(keys(&store, &items()).await, ["a", "b"]);
 }
 
+/// A disk that is full also takes the log of InnoDB along, without which MariaDB ends by
+/// itself. So here the file of its tables may not grow, which it tells in the same way.
+#[tokio::test]
+async fn where_no_room_is_left_nothing_is_written() {
+    let server = private_with("mysql", |options| {
+        options
+            .argument("--innodb-file-per-table=0")
+            .argument("--innodb-data-file-path=ibdata1:12M:autoextend:max:40M")
+    });
+    let Some(server) = server else { return };
+    let store = open(&fresh(&server.url()).await).await;
+    let large = || doc(&format!("{{\"t\":\"{}\"}}", "x".repeat(1_000_000)));
+    let mut written: Vec<String> = Vec::new();
+    let error = loop {
+        let name = format!("{:03}", written.len());
+        match store.put(&items(), &key(&name), ANY, large()).await {
+            Ok(_) => written.push(name),
+            Err(error) => break error,
+        }
+        assert!(written.len() < 100, "it does not get full");
+    };
+    told(&error, ErrorKind::Unavailable, Retry::No, "disk is full");
+    assert_eq!(keys(&store, &items()).await, written);
+    let at = key(&format!("{:03}", written.len()));
+    let there = store.get(&items(), &at, GetOptions::default()).await;
+    assert!(there.unwrap().is_none());
+}
+
+/// Waits until a transaction waits for a lock.
+async fn someone_waits(sql: &mut Conn) {
+    let waiting =
+        "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'";
+    while sql.query_first::<u64, _>(waiting).await.unwrap() == Some(0) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn who_waits_in_a_circle_is_tried_again() {
+    let Some(server) = private("mysql") else {
+        return;
+    };
+    let url = fresh(&server.url()).await;
+    let store = Arc::new(open(&url).await);
+    let batch = |n: u32| {
+        let doc = || doc(&format!("{{\"n\":{n}}}"));
+        let batch = Batch::new().put(&items(), &key("a"), ANY, doc());
+        batch.put(&items(), &key("b"), ANY, doc())
+    };
+    store.write(batch(1)).await.unwrap();
+    let mut sql = Conn::from_url(&url).await.unwrap();
+    // Who has written more stays.
+    sql.query_drop("CREATE TABLE others (n INT)").await.unwrap();
+    sql.query_drop("BEGIN").await.unwrap();
+    let many = "INSERT INTO others SELECT seq FROM seq_1_to_1000";
+    sql.query_drop(many).await.unwrap();
+    let lock = |key: &str| format!("SELECT 1 FROM items WHERE `key` = '{key}' FOR UPDATE");
+    sql.query_drop(lock("b")).await.unwrap();
+    let written = tokio::spawn({
+        let (store, batch) = (store.clone(), batch(2));
+        async move { store.write(batch).await }
+    });
+    let mut look = Conn::from_url(&url).await.unwrap();
+    someone_waits(&mut look).await;
+    sql.query_drop(lock("a")).await.unwrap();
+    sql.query_drop("COMMIT").await.unwrap();
+    written.await.unwrap().unwrap();
+    let deadlocks =
+        "SELECT COUNT FROM information_schema.innodb_metrics WHERE name = 'lock_deadlocks'";
+    let met: Option<u64> = look.query_first(deadlocks).await.unwrap();
+    assert_eq!(met, Some(1));
+    let wanted = Filter::eq("n", 2).unwrap();
+    let found = store.count(&items(), &wanted).await.unwrap();
+    assert_eq!(found, 2);
+}
+
+#[tokio::test]
+async fn a_lock_that_another_keeps_is_waited_for_in_vain_and_so_is_a_connection() {
+    let Some(server) = private("mysql") else {
+        return;
+    };
+    let url = fresh(&server.url()).await;
+    let mut options = MysqlOptions::new(&url);
+    options.connections = 1;
+    options.set("timeout", "6s").unwrap();
+    options.set("connect_timeout", "1s").unwrap();
+    let store = Arc::new(MysqlBackend::open(options).await.unwrap());
+    let put = |n: u32| doc(&format!("{{\"n\":{n}}}"));
+    store.put(&items(), &key("a"), ANY, put(1)).await.unwrap();
+    let mut sql = Conn::from_url(&url).await.unwrap();
+    sql.query_drop("BEGIN").await.unwrap();
+    sql.query_drop("SELECT 1 FROM items FOR UPDATE")
+        .await
+        .unwrap();
+    let written = tokio::spawn({
+        let (store, put) = (store.clone(), put(2));
+        async move { store.put(&items(), &key("a"), ANY, put).await }
+    });
+    let mut look = Conn::from_url(&url).await.unwrap();
+    someone_waits(&mut look).await;
+    let busy = store.count(&items(), &Filter::all()).await.unwrap_err();
+    told(
+        &busy,
+        ErrorKind::Timeout,
+        Retry::Yes,
+        "connections were busy",
+    );
+    let error = written.await.unwrap().unwrap_err();
+    told(
+        &error,
+        ErrorKind::Timeout,
+        Retry::Yes,
+        "holds a lock for too long",
+    );
+    sql.query_drop("COMMIT").await.unwrap();
+    let wanted = Filter::eq("n", 1).unwrap();
+    let found = store.count(&items(), &wanted).await.unwrap();
+    assert_eq!(found, 1);
+}
+
 #[tokio::test]
 async fn only_a_server_that_shows_who_it_is_is_talked_to() {
     let Some(url) = need("mysql") else { return };
@@ -443,4 +566,165 @@ async fn many_start_and_declare_at_once() {
         .put(&other, &key("c"), ANY, doc(r#"{"x":1,"y":1}"#))
         .await;
     put.unwrap();
+}
+
+#[tokio::test]
+async fn what_no_index_has_is_narrowed_down_and_nothing_is_missed() {
+    let Some(url) = need("mysql") else { return };
+    let store = open(&fresh(&url).await).await;
+    let reference = MemoryBackend::new();
+    let deep = format!(r#"{{"d":{}{},"a":"x"}}"#, "[".repeat(40), "]".repeat(40));
+    let docs = [
+        r#"{"a":"x"}"#,
+        r#"{"a":"x "}"#,
+        r#"{"a":"X"}"#,
+        r#"{"a":"x!"}"#,
+        r#"{"a":"x\u0021y"}"#,
+        r#"{"\u0061":"x"}"#,
+        r#"{"a":"a\\b"}"#,
+        r#"{"a":"ö😀"}"#,
+        r#"{"a":"x#"}"#,
+        r#"{"a":["x",1]}"#,
+        r#"{"a":{"b":"x"}}"#,
+        r#"{ "a" : 1.0 }"#,
+        r#"{"a":1}"#,
+        r#"{"a":"1"}"#,
+        r#"{"a":9007199254740992}"#,
+        r#"{"a":9007199254740993}"#,
+        r#"{"a":18446744073709551615}"#,
+        r#"{"a":-1e300}"#,
+        r#"{"a":true}"#,
+        r#"{"a":null}"#,
+        r#"{"b":"x"}"#,
+        &deep,
+    ];
+    for (n, text) in docs.iter().enumerate() {
+        let key = key(&format!("{n:02}"));
+        store.put(&items(), &key, ANY, doc(text)).await.unwrap();
+        reference.put(&items(), &key, ANY, doc(text)).await.unwrap();
+    }
+    let wanted = [
+        r#""x""#,
+        r#""x ""#,
+        r#""x!""#,
+        r#""x!y""#,
+        r#""ö😀""#,
+        r#""a\\b""#,
+        r#""""#,
+        "1",
+        "1.0",
+        "0",
+        "true",
+        "null",
+        "9007199254740992",
+        "9007199254740993",
+        "18446744073709551615",
+        "-1e300",
+        r#"["x",1]"#,
+    ];
+    let mut found = 0;
+    for wanted in wanted {
+        for operator in ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$contains"] {
+            let texts = [
+                format!(r#"{{"a":{{"{operator}":{wanted}}}}}"#),
+                format!(r#"{{"a.b":{{"{operator}":{wanted}}}}}"#),
+                format!(r#"{{"a":{{"$in":[{wanted},"y"]}}}}"#),
+                format!(
+                    r#"{{"$or":[{{"a":{{"{operator}":{wanted}}}}},{{"a":{{"$startsWith":"x"}}}},{{"b":{{"$exists":true}}}}]}}"#
+                ),
+            ];
+            for text in texts {
+                // Not every operator takes every value.
+                let Ok(filter) = Filter::parse(&text) else {
+                    continue;
+                };
+                let query = Query::new(filter);
+                let keys =
+                    |all: Vec<Item>| all.into_iter().map(|item| item.key).collect::<Vec<_>>();
+                let here: Vec<_> = store
+                    .query(&items(), query.clone())
+                    .try_collect()
+                    .await
+                    .unwrap();
+                let there: Vec<_> = reference
+                    .query(&items(), query)
+                    .try_collect()
+                    .await
+                    .unwrap();
+                found += there.len();
+                assert_eq!(keys(here), keys(there), "{text}");
+            }
+        }
+    }
+    assert!(found > 1000, "{found}");
+}
+
+#[tokio::test]
+async fn a_pool_that_was_handed_in_is_shared_and_stays_as_it_was() {
+    let Some(url) = need("mysql") else { return };
+    let url = fresh(&url).await;
+    let opts = |found| {
+        let one = PoolOpts::default()
+            .with_constraints(PoolConstraints::new(0, 1).unwrap())
+            // As one who does without it.
+            .with_reset_connection(false);
+        OptsBuilder::from_opts(Opts::from_url(&url).unwrap())
+            .client_found_rows(found)
+            .stmt_cache_size(0)
+            .pool_opts(one)
+    };
+    let mut options = MysqlOptions::new("");
+    options.connections = 1;
+    options.connect_timeout = Duration::from_secs(1);
+    let error = MysqlBackend::from_pool(Pool::new(opts(false)), options.clone()).await;
+    let error = error.unwrap_err();
+    told(&error, ErrorKind::Invalid, Retry::No, "client_found_rows");
+    let pool = Pool::new(opts(true));
+    let store = MysqlBackend::from_pool(pool.clone(), options.clone())
+        .await
+        .unwrap();
+    let put = store.put(&items(), &key("a"), ANY, doc(r#"{"n":1}"#)).await;
+    put.unwrap();
+    // All are on one connection, and each finds its session as it needs it.
+    let mut others = pool.get_conn().await.unwrap();
+    let busy = store.get(&items(), &key("a"), GetOptions::default()).await;
+    let level = "SELECT CAST(@@tx_isolation AS CHAR)";
+    let level: Option<String> = others.query_first(level).await.unwrap();
+    assert_eq!(level.as_deref(), Some("REPEATABLE-READ"));
+    told(
+        &busy.unwrap_err(),
+        ErrorKind::Timeout,
+        Retry::Yes,
+        "did not answer in time",
+    );
+    drop(others);
+    let put = store.put(&items(), &key("b"), ANY, doc(r#"{"n":2}"#)).await;
+    put.unwrap();
+    assert_eq!(keys(&store, &items()).await, ["a", "b"]);
+    store.close().await.unwrap();
+    pool.get_conn().await.unwrap();
+    let again = MysqlBackend::from_pool(pool, options).await.unwrap();
+    assert_eq!(keys(&again, &items()).await, ["a", "b"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_where_connections_break_and_the_server_dies() {
+    let Some(server) = private("mysql") else {
+        return;
+    };
+    let open = |url: String| async move {
+        let mut options = MysqlOptions::new(url);
+        options.set("timeout", "2s")?;
+        options.set("connect_timeout", "2s")?;
+        Ok(MysqlBackend::open(options).await?.into())
+    };
+    let url = fresh(&server.url()).await;
+    // Beside the proxy nothing is lost, but a busy machine takes its time.
+    let beside = MysqlBackend::open(MysqlOptions::new(&url)).await.unwrap();
+    let subject = Subject::new(url, open).beside(beside.into());
+    let summary = faults::check(subject.killed(server)).await;
+    assert!(
+        summary.acknowledged > 0 && summary.broken > 0,
+        "{summary:?}"
+    );
 }

@@ -15,6 +15,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
+use holdall_backends::postgres::deadpool_postgres::tokio_postgres::NoTls;
+use holdall_backends::postgres::deadpool_postgres::{Manager, Pool};
 use holdall_backends::postgres::{PostgresBackend, PostgresOptions};
 use holdall_core::{
     Backend, BackendExt, Batch, CollectionName, Condition, Doc, Env, Error, ErrorKind, GetOptions,
@@ -23,7 +25,7 @@ use holdall_core::{
 };
 use holdall_testing::faults::{self, Subject};
 use holdall_testing::services::{Authority, Certificate, need, private, private_with};
-use postgres_suite::{client, fresh};
+use postgres_suite::{client, fresh, schema};
 
 const ANY: Condition = Condition::Any;
 
@@ -584,6 +586,43 @@ async fn what_nobody_needs_goes_when_its_time_is_over() {
         Err(error) => error,
     };
     assert_eq!(error.kind(), ErrorKind::Expired, "{error}");
+}
+
+#[tokio::test]
+async fn a_pool_that_was_handed_in_is_shared_and_not_closed() {
+    let Some(url) = need("postgres") else { return };
+    let mut options = PostgresOptions::new("");
+    options.schema = Some(schema(&url).await);
+    options.connect_timeout = Duration::from_millis(200);
+    options.server.poll = Duration::from_millis(20);
+    let manager = Manager::new(url.parse().unwrap(), NoTls);
+    let pool = Pool::builder(manager).max_size(1).build().unwrap();
+    let store = PostgresBackend::from_pool(pool.clone(), options.clone())
+        .await
+        .unwrap();
+    let mut changes = store.watch(None, WatchFrom::Now).await.unwrap();
+    store
+        .put(&items(), &key("a"), ANY, doc("{}"))
+        .await
+        .unwrap();
+    let change = changes.next().await.unwrap().unwrap();
+    assert_eq!(change.key, Some(key("a")));
+    drop(changes);
+    // The pool has one connection, and waits for it for ever.
+    let others = pool.get().await.unwrap();
+    let error = store.get(&items(), &key("a"), GetOptions::default()).await;
+    told(
+        &error.unwrap_err(),
+        ErrorKind::Timeout,
+        Retry::Yes,
+        "connections were busy",
+    );
+    drop(others);
+    store.close().await.unwrap();
+    assert!(!pool.is_closed());
+    let again = PostgresBackend::from_pool(pool, options).await.unwrap();
+    let item = again.get(&items(), &key("a"), GetOptions::default()).await;
+    assert!(item.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

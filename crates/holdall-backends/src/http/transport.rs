@@ -20,6 +20,7 @@ use super::address::{Address, Parameters};
 use super::connect::Connector;
 use super::failure::{self, Unanswered};
 use super::upload::Upload;
+use crate::files::read_file;
 use crate::gate::closed_by_us;
 use crate::tls::{self, TlsFiles};
 
@@ -125,7 +126,7 @@ impl Transport {
             }
             (Some(token), None) => Some(token.clone()),
             (None, Some(path)) => {
-                let text = tls::read_file("token_file", path)?;
+                let text = read_file("token_file", path)?;
                 let text = String::from_utf8(text).map_err(|_| {
                     Error::invalid(format!(
                         "the file {path:?} of the option token_file is no text"

@@ -17,6 +17,7 @@ use mongodb::bson::{Bson, DateTime, Document, RawDocumentBuf, doc};
 use mongodb::options::{Acknowledgment, CollectionOptions, WriteConcern};
 
 use super::connect::{binary, bytes as generic};
+use super::error::Failure;
 use super::names::{CHUNKS, FILES};
 use super::{Shared, value};
 use crate::pieces::{self, Cut};
@@ -140,8 +141,7 @@ impl<'a> Upload<'a> {
         let expires = now.after(self.shared.options.lease);
         if !self.begun {
             let file = self.file(expires, None);
-            self.shared
-                .read(quick(self.shared, FILES).insert_one(file))
+            self.sent(quick(self.shared, FILES).insert_one(file))
                 .await?;
             self.begun = true;
             self.renewed = now;
@@ -161,10 +161,27 @@ impl<'a> Upload<'a> {
             self.renewed = now;
         }
         let pieces = self.pieces(&bytes);
-        self.shared
-            .read(quick(self.shared, CHUNKS).insert_many(pieces))
+        self.sent(quick(self.shared, CHUNKS).insert_many(pieces))
             .await
-            .map(drop)
+    }
+
+    /// Waits for an insert of documents that nobody else makes. The driver sends one again
+    /// whose answer was lost, and not every server knows the two for one.
+    async fn sent<'b, T, A>(&'b self, insert: A) -> Result<()>
+    where
+        T: Send + 'b,
+        A: IntoFuture<Output = mongodb::error::Result<T>>,
+        A::IntoFuture: Send + 'b,
+    {
+        match self.shared.call(insert).await {
+            Ok(_) => Ok(()),
+            Err(Failure::Taken(why)) => Err(Error::unavailable(
+                "the connection to MongoDB broke while a body was sent, and some of it is there twice or not at all; stage it again",
+            )
+            .in_backend("mongodb")
+            .because(why)),
+            Err(failure) => Err(failure.into_error()),
+        }
     }
 
     fn pieces(&mut self, bytes: &Bytes) -> Vec<Document> {
@@ -212,14 +229,13 @@ impl<'a> Upload<'a> {
             let file = self.file(expires, Some(hasher));
             self.begun = true;
             if rest.is_empty() {
-                self.shared.read(files.insert_one(file)).await?;
+                self.sent(files.insert_one(file)).await?;
             } else {
-                self.shared
-                    .read(quick(self.shared, FILES).insert_one(file))
+                self.sent(quick(self.shared, FILES).insert_one(file))
                     .await?;
                 let pieces = self.pieces(&rest);
                 let chunks = self.shared.database.collection::<Document>(CHUNKS);
-                self.shared.read(chunks.insert_many(pieces)).await?;
+                self.sent(chunks.insert_many(pieces)).await?;
             }
         }
         Ok(Staged {

@@ -8,8 +8,8 @@ use futures_util::{FutureExt, TryFutureExt};
 use holdall_core::{Env, Error, Result, Retry, Version};
 use mongodb::bson::{Binary, Bson, Document, doc, spec::BinarySubtype};
 use mongodb::options::{
-    Acknowledgment, ClientOptions, Credential, DatabaseOptions, IndexOptions, ReadConcern,
-    SelectionCriteria, WriteConcern,
+    Acknowledgment, ClientOptions, DatabaseOptions, IndexOptions, ReadConcern, SelectionCriteria,
+    WriteConcern,
 };
 use mongodb::{Client, Database, IndexModel};
 
@@ -17,12 +17,16 @@ use super::error::{DUPLICATE, Failure, code, failed};
 use super::names::{BATCHES, CHUNKS, FILES, META};
 use super::options::{MongoOptions, Transactions};
 use super::{Shared, value};
+use crate::files::password;
 
 /// The format of what lies in the database.
 const FORMAT: i32 = 1;
 
 /// The database, if the URL names none.
 const DATABASE: &str = "holdall";
+
+/// How many connections of a pool may wait for a first answer that does not come.
+const SPARE: u32 = 1000;
 
 /// Makes a client from options. Nothing is reached yet.
 pub(super) async fn client(options: &MongoOptions) -> Result<(Client, String)> {
@@ -38,9 +42,14 @@ pub(super) async fn client(options: &MongoOptions) -> Result<(Client, String)> {
             "write it like mongodb://USER:PASSWORD@HOST:27017/DATABASE, with %40 for an @ in a password",
         )
     })?;
-    if options.username.is_some() || options.password.is_some() {
+    let password = password(
+        options.password.as_deref(),
+        options.password_file.as_deref(),
+    )?;
+    if options.username.is_some() || password.is_some() {
         let mut credential = parsed.credential.take().unwrap_or_default();
-        credential = with_secrets(credential, options);
+        credential.username = options.username.clone().or(credential.username);
+        credential.password = password.or(credential.password);
         if credential.username.is_none() {
             return Err(Error::invalid(
                 "there is a password without a user; name the user too",
@@ -55,19 +64,14 @@ pub(super) async fn client(options: &MongoOptions) -> Result<(Client, String)> {
     parsed.app_name.get_or_insert_with(|| "holdall".to_owned());
     parsed.connect_timeout = Some(options.connect_timeout);
     parsed.server_selection_timeout = Some(options.connect_timeout);
-    parsed.max_pool_size = Some(options.connections);
+    // As many are used as there are turns. But the driver waits without a limit for the
+    // first answer on a new connection, two at a time, so two that are never answered
+    // would keep all from coming; and each of them is one of the pool's until the system
+    // finds it dead.
+    parsed.max_pool_size = Some(options.connections.saturating_add(SPARE));
+    parsed.max_connecting = parsed.max_pool_size;
     let client = Client::with_options(parsed).map_err(failed)?;
     Ok((client, database))
-}
-
-fn with_secrets(mut credential: Credential, options: &MongoOptions) -> Credential {
-    if let Some(user) = &options.username {
-        credential.username = Some(user.clone());
-    }
-    if let Some(password) = &options.password {
-        credential.password = Some(password.clone());
-    }
-    credential
 }
 
 /// The database, with what Holdall asks for of every call.
@@ -89,6 +93,15 @@ pub(super) fn write_concern(options: &MongoOptions) -> WriteConcern {
         .w(Acknowledgment::Majority)
         .journal(journal)
         .build()
+}
+
+/// The same for a command that is sent as such, to which the driver adds none.
+pub(super) fn command_concern(options: &MongoOptions) -> Document {
+    let mut concern = doc! { "w": "majority" };
+    if options.journal {
+        concern.insert("j", true);
+    }
+    concern
 }
 
 /// What the deployment turned out to be.

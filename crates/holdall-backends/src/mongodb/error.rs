@@ -63,6 +63,9 @@ impl Failure {
 /// The error of a unique index.
 pub(super) const DUPLICATE: i32 = 11000;
 
+/// Another transaction wrote the same.
+pub(super) const CONFLICT: i32 = 112;
+
 /// Write conflicts, and snapshots that are gone.
 const AGAIN: [i32; 5] = [112, 225, 246, 251, 267];
 

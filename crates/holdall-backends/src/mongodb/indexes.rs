@@ -12,7 +12,7 @@ use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::options::IndexOptions;
 
 use super::catalogue::{self, Declared, Layout};
-use super::connect::{binary, bytes as generic};
+use super::connect::{binary, bytes as generic, command_concern};
 use super::documents::{self, Stored};
 use super::error::{Failure, MISSING, check_reply, code, failed};
 use super::log::{self, Logged, Recorded};
@@ -210,7 +210,11 @@ async fn fill(
     // A page of large values would not fit a command.
     for update in updates.chunks(8) {
         let wanted = i32::try_from(update.len()).unwrap_or(i32::MAX);
-        let command = doc! { "update": names::table(collection), "updates": update.to_vec() };
+        let command = doc! {
+            "update": names::table(collection),
+            "updates": update.to_vec(),
+            "writeConcern": command_concern(&shared.options),
+        };
         let reply = shared.call(shared.database.run_command(command)).await?;
         match check_reply(&reply) {
             Ok(()) => all &= reply.get_i32("n").is_ok_and(|n| n == wanted),

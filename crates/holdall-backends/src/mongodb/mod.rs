@@ -109,6 +109,18 @@ impl MongoBackend {
     ///
     /// # Errors
     /// As [`open`](Self::open).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use holdall_backends::mongodb::driver::Client;
+    /// use holdall_backends::mongodb::{MongoBackend, MongoOptions};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::with_uri_str("mongodb://127.0.0.1/?replicaSet=rs0").await?;
+    /// let store = MongoBackend::from_client(client, "app", MongoOptions::new("")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn from_client(
         client: Client,
         database: &str,

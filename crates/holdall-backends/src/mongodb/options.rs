@@ -1,6 +1,7 @@
 //! How to reach a MongoDB deployment.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use holdall_core::{Env, Error, Result};
@@ -19,6 +20,8 @@ pub struct MongoOptions {
     pub username: Option<String>,
     /// The user's password, if it does not stand in the URL.
     pub password: Option<String>,
+    /// A file that holds the password, read when the store is opened.
+    pub password_file: Option<PathBuf>,
     /// Options for the driver, as they stand in URLs of MongoDB; [`set`](Self::set)
     /// says which there are.
     pub driver: Vec<(String, String)>,
@@ -72,8 +75,8 @@ const DRIVER: [&str; 9] = [
     "tlsCertificateKeyFile",
 ];
 
-const KNOWN: &str = "username, password, connections, connect_timeout, timeout, transactions, journal, inline, \
-                     grace and lease, and of the driver's own";
+const KNOWN: &str = "username, password, password_file, connections, connect_timeout, timeout, transactions, \
+                     journal, inline, grace and lease, and of the driver's own";
 
 /// The most of [`MongoOptions::inline`].
 pub(super) const MAX_INLINE: u32 = 12 * 1024 * 1024;
@@ -86,6 +89,7 @@ impl MongoOptions {
             create: true,
             username: None,
             password: None,
+            password_file: None,
             driver: Vec::new(),
             connections: 16,
             connect_timeout: Duration::from_secs(5),
@@ -100,7 +104,7 @@ impl MongoOptions {
     }
 
     /// Sets an option from its text, as it stands in a URL or a configuration:
-    /// `username` and `password` as they are; `connections` and `inline` are numbers;
+    /// `username` and `password` as they are; `password_file` is a path; `connections` and `inline` are numbers;
     /// `connect_timeout`, `timeout`, `grace` and `lease` are durations like
     /// `500ms`, `5s`, `10m` or `1h`; `transactions` is `auto`, `on` or `off`;
     /// `journal` is `true` or `false`. The driver takes `appName`,
@@ -126,6 +130,10 @@ impl MongoOptions {
         match name {
             "username" => self.username = Some(value.to_owned()),
             "password" => self.password = Some(value.to_owned()),
+            "password_file" if value.is_empty() => {
+                return Err(misfit(name, value, "the path of a file"));
+            }
+            "password_file" => self.password_file = Some(PathBuf::from(value)),
             "connections" => self.connections = number(1000, 1, "a number from 1 to 1000")?,
             "inline" => {
                 self.inline = number(MAX_INLINE, 0, "a number of bytes, up to 12582912")?;
@@ -224,6 +232,7 @@ mod tests {
         );
         for (name, value) in [
             ("timeout", "0s"),
+            ("password_file", ""),
             ("connect_timeout", "5"),
             ("connections", "0"),
             ("connections", "1001"),

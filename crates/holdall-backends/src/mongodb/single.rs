@@ -170,24 +170,52 @@ impl Single<'_> {
             (_, Some(staged)) => drop(bodies::remove(self.shared, staged.id).await),
             (_, None) => {}
         }
-        self.follow(layout).await?;
+        // It is written: what fails now cannot say that it is not.
+        self.follow(layout)
+            .await
+            .map_err(|failure| self.unknown(failure.into_error()))?;
         Ok(entry)
     }
 
     async fn replace(&self, document: RawDocumentBuf, there: Option<Found>) -> Result<(), Failure> {
-        let Some(there) = there else {
-            return self
-                .written(self.items.insert_one(document))
-                .await
-                .map(drop);
+        let refused = match there {
+            None => match self.written(self.items.insert_one(document)).await {
+                Ok(_) => return Ok(()),
+                Err(taken @ Failure::Taken(_)) => taken,
+                Err(other) => return Err(other),
+            },
+            Some(there) => {
+                let replace = self.items.replace_one(self.same(&there), document);
+                if self.written(replace).await?.matched_count > 0 {
+                    return Ok(());
+                }
+                self.overtaken()
+            }
         };
-        let replaced = self
-            .written(self.items.replace_one(self.same(&there), document))
-            .await?;
-        if replaced.matched_count == 0 {
-            return Err(self.overtaken());
+        // The driver sends a write again whose answer was lost, and not every server
+        // knows the two for one.
+        match self.own().await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(refused),
+            Err(failure) => Err(self.unknown(failure.into_error())),
         }
-        Ok(())
+    }
+
+    /// Whether the item is what this batch writes.
+    async fn own(&self) -> Result<bool, Failure> {
+        let own = self.items.find_one(self.written_here());
+        let own = own.projection(doc! { "_id": 1 });
+        Ok(self.shared.call(own).await?.is_some())
+    }
+
+    /// The document, if it is what this batch writes.
+    fn written_here(&self) -> Document {
+        doc! { "_id": self.operation.key.as_str(), format!("{OWN}.version"): binary(self.prepared.id) }
+    }
+
+    fn unknown(&self, error: Error) -> Failure {
+        let error = error.with_retry(Retry::Unknown);
+        Failure::Unknown(error.for_batch(self.prepared.id))
     }
 
     fn overtaken(&self) -> Failure {
@@ -208,7 +236,7 @@ impl Single<'_> {
                 Failure::Error(error)
                     if [ErrorKind::Unavailable, ErrorKind::Timeout].contains(&error.kind()) =>
                 {
-                    Failure::Unknown(error.for_batch(self.prepared.id))
+                    self.unknown(error)
                 }
                 other => other,
             })
@@ -280,7 +308,7 @@ impl Single<'_> {
         if now.generation == layout.generation {
             return Ok(());
         }
-        let same = doc! { "_id": self.operation.key.as_str(), format!("{OWN}.version"): binary(self.prepared.id) };
+        let same = self.written_here();
         let find = self
             .items
             .find_one(same.clone())
@@ -293,19 +321,7 @@ impl Single<'_> {
         if fields.is_empty() {
             return Ok(());
         }
-        match self
-            .shared
-            .call(self.items.update_one(same, doc! { "$set": fields }))
-            .await
-        {
-            Ok(_) => Ok(()),
-            Err(failure) => {
-                let error = failure
-                    .into_error()
-                    .with_retry(Retry::Unknown)
-                    .for_batch(self.prepared.id);
-                Err(Failure::Unknown(error))
-            }
-        }
+        let add = self.items.update_one(same, doc! { "$set": fields });
+        self.shared.call(add).await.map(drop)
     }
 }

@@ -20,7 +20,7 @@ use mongodb::{ClientSession, bson::Bson};
 use super::catalogue::{self, Declared, Layout};
 use super::connect::{binary, write_concern};
 use super::documents::{self, Found, Kept, New};
-use super::error::{Failure, check_reply};
+use super::error::{CONFLICT, Failure, check_reply, code};
 use super::log::{self, Logged};
 use super::names::{self, BATCHES, CHUNKS, FILES};
 use super::write::{Pause, Prepared, Ready, Stop, check_own};
@@ -89,10 +89,16 @@ pub(super) async fn commit(
         let error =
             match tokio::time::timeout(limit, async { session.commit_transaction().await }).await {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) => match Failure::from(error) {
-                    Failure::Unknown(error) => error,
-                    other => return Err(other),
-                },
+                Ok(Err(error)) => {
+                    let is_conflict = code(&error) == Some(CONFLICT);
+                    match Failure::from(error) {
+                        Failure::Unknown(error) => error,
+                        other if is_conflict => return Err(other),
+                        // The driver sends a commit again whose answer was lost, and a server
+                        // that died meanwhile knows of no such transaction.
+                        other => return Err(Failure::Unknown(other.into_error())),
+                    }
+                }
                 // The session may be in the middle of something.
                 Err(_) => return Err(Failure::Unknown(shared.too_slow())),
             };

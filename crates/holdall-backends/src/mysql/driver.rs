@@ -17,12 +17,13 @@ use super::MysqlOptions;
 use super::error::{failure, is_done, unreachable};
 use super::spelling::MysqlSpelling;
 use super::values::{from_wire, to_wire};
+use crate::files::{password, read_file};
 use crate::sql::Value;
 use crate::sql::server::Spelling;
 use crate::sql::server::driver::{
     Answer, Connection, Driver, Failure, Limits, Row, Statement, Step,
 };
-use crate::tls::{TlsFiles, client_config, read_file};
+use crate::tls::{TlsFiles, client_config};
 
 /// Statements that a connection keeps prepared.
 const STATEMENTS: usize = 128;
@@ -40,6 +41,9 @@ const LOGGED: usize = 1024 + 32;
 /// A MySQL or MariaDB server.
 pub struct Mysql {
     pool: Pool,
+    /// What each connection is told when it is taken from a pool that came from outside;
+    /// `None` for an own one, which tells each once.
+    session: Option<String>,
     /// As many as there may be connections.
     free: Arc<Semaphore>,
     spelling: MysqlSpelling,
@@ -69,7 +73,10 @@ impl Mysql {
             true => Some(tls(&options)?),
             false => None,
         };
-        let password = match password(&options)? {
+        let password = match password(
+            options.password.as_deref(),
+            options.password_file.as_deref(),
+        )? {
             Some(password) => Some(password),
             None => opts.pass().map(str::to_owned),
         };
@@ -80,9 +87,6 @@ impl Mysql {
             .with_constraints(constraints)
             .with_inactive_connection_ttl(IDLE)
             .with_reset_connection(false);
-        // A lock is waited for in some attempts, which take the timeout together.
-        let lock = (options.timeout.as_secs() / 6).max(1);
-        let patience = (options.timeout.as_secs() * 2 / 3).max(1);
         let builder = OptsBuilder::from_opts(opts)
             .pass(password)
             .socket(
@@ -97,22 +101,27 @@ impl Mysql {
             .stmt_cache_size(STATEMENTS)
             .client_found_rows(true)
             .tcp_keepalive(Some(Duration::from_secs(60)))
-            .setup(vec![
-                "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".to_owned(),
-                format!(
-                    "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
-                     autocommit = 1, foreign_key_checks = 1, sql_safe_updates = 0, \
-                     innodb_lock_wait_timeout = {lock}, lock_wait_timeout = {patience}"
-                ),
-            ]);
+            .setup(session(&options).to_vec());
+        Self::over(Pool::new(builder), true, place.into(), &options).await
+    }
+
+    /// Over a pool that may be somebody else's.
+    pub(super) async fn over(
+        pool: Pool,
+        is_own: bool,
+        place: Arc<str>,
+        options: &MysqlOptions,
+    ) -> Result<(Self, bool)> {
+        let connections = usize::try_from(options.connections).unwrap_or(1);
         let mut driver = Self {
-            pool: Pool::new(builder),
+            pool,
+            session: (!is_own).then(|| session(options).join("; ")),
             free: Arc::new(Semaphore::new(connections)),
             spelling: MysqlSpelling {
                 packet: LEAST_PACKET,
-                patience,
+                patience: patience(options),
             },
-            place: place.into(),
+            place,
             connect_timeout: options.connect_timeout,
             timeout: options.timeout,
         };
@@ -133,6 +142,25 @@ impl Mysql {
             )));
         }
         Ok((driver, durable))
+    }
+
+    /// A connection of the pool, whose session is as it must be.
+    async fn conn(&self) -> Result<Conn> {
+        let unreachable = |error| unreachable(error, &self.place);
+        let mut conn = self.pool.get_conn().await.map_err(unreachable)?;
+        if let Some(session) = &self.session {
+            if !conn.opts().client_found_rows() {
+                return Err(Error::invalid(
+                    "the pool counts only rows that change; make it with client_found_rows(true)",
+                ));
+            }
+            // Others who take it find it as they expect it.
+            conn.reset_connection(true);
+            conn.query_drop(session.as_str())
+                .await
+                .map_err(unreachable)?;
+        }
+        Ok(conn)
     }
 
     async fn facts(&self) -> Result<Facts> {
@@ -178,6 +206,26 @@ impl Mysql {
     }
 }
 
+/// What a session needs that Holdall's statements run in.
+fn session(options: &MysqlOptions) -> [String; 2] {
+    // A lock is waited for in some attempts, which take the timeout together.
+    let lock = (options.timeout.as_secs() / 6).max(1);
+    let patience = patience(options);
+    [
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".to_owned(),
+        format!(
+            "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
+             autocommit = 1, foreign_key_checks = 1, sql_safe_updates = 0, \
+             innodb_lock_wait_timeout = {lock}, lock_wait_timeout = {patience}"
+        ),
+    ]
+}
+
+/// How long, in seconds, to wait for who changes the tables.
+fn patience(options: &MysqlOptions) -> u64 {
+    (options.timeout.as_secs() * 2 / 3).max(1)
+}
+
 /// Whether a host is this machine.
 fn is_here(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
@@ -189,25 +237,6 @@ struct Facts {
     packet: usize,
     /// Settings that lose what was committed when the power fails.
     loses: Vec<String>,
-}
-
-fn password(options: &MysqlOptions) -> Result<Option<String>> {
-    match (&options.password, &options.password_file) {
-        (Some(_), Some(_)) => Err(Error::invalid(
-            "the options password and password_file exclude each other; give one",
-        )),
-        (Some(password), None) => Ok(Some(password.clone())),
-        (None, Some(path)) => {
-            let content = read_file("password_file", path)?;
-            let text = String::from_utf8(content).map_err(|_| {
-                Error::invalid(format!(
-                    "the file {path:?} of the option password_file is no text"
-                ))
-            })?;
-            Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
-        }
-        (None, None) => Ok(None),
-    }
 }
 
 fn tls(options: &MysqlOptions) -> Result<SslOpts> {
@@ -279,9 +308,8 @@ impl Driver for Mysql {
                 .in_backend("mysql"));
             }
         };
-        let conn = match tokio::time::timeout(self.connect_timeout, self.pool.get_conn()).await {
-            Ok(Ok(conn)) => conn,
-            Ok(Err(error)) => return Err(unreachable(error, &self.place)),
+        let conn = match tokio::time::timeout(self.connect_timeout, self.conn()).await {
+            Ok(conn) => conn?,
             Err(_) => {
                 return Err(Error::timeout(format!(
                     "MySQL at {} did not answer in time. Is the server running, and the way to it open?",
@@ -307,8 +335,10 @@ impl Driver for Mysql {
 
     fn close(&self) {
         self.free.close();
-        // It waits for those that are still used.
-        tokio::spawn(self.pool.clone().disconnect());
+        if self.session.is_none() {
+            // It waits for those that are still used.
+            tokio::spawn(self.pool.clone().disconnect());
+        }
     }
 }
 
@@ -482,7 +512,7 @@ async fn asked(conn: &mut Conn, statement: &Statement) -> Result<Answer, Failure
     }
     answer.written = result.affected_rows();
     drop(result);
-    if !statement.is_common {
+    if !statement.is_common || conn.opts().stmt_cache_size() == 0 {
         conn.close(prepared).await.map_err(failure)?;
     }
     Ok(answer)

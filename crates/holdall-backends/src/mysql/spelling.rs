@@ -3,6 +3,7 @@
 use hashbrown::HashSet;
 use holdall_core::{CollectionName, Digest, Holds, Index, Path, Test};
 
+use super::json;
 use crate::sql::plan::Tested;
 use crate::sql::server::driver::{Row, Statement};
 use crate::sql::server::layout::Table;
@@ -548,10 +549,8 @@ impl Spelling for MysqlSpelling {
         }
     }
 
-    /// None: the JSON functions of MariaDB know nothing below a depth of 32, and
-    /// compare numbers as floats.
-    fn unindexed(&self, _: &Path, _: &Test, _: Option<&str>) -> Option<Tested> {
-        None
+    fn unindexed(&self, path: &Path, test: &Test, _: Option<&str>) -> Option<Tested> {
+        json::unindexed(path, test)
     }
 
     fn has_words(&self, table: &Table, column: &str, words: &[String]) -> Clause {

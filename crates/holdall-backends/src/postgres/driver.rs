@@ -21,12 +21,13 @@ use super::PostgresOptions;
 use super::error::{failure, unreachable};
 use super::spelling::PostgresSpelling;
 use super::values::type_of;
+use crate::files::password;
 use crate::sql::Value;
 use crate::sql::server::Spelling;
 use crate::sql::server::driver::{
     Answer, Connection, Driver, Failure, Limits, Row, Statement, Step,
 };
-use crate::tls::{TlsFiles, client_config, read_file};
+use crate::tls::{TlsFiles, client_config};
 
 /// Statements that a connection keeps prepared.
 const STATEMENTS: usize = 256;
@@ -41,6 +42,7 @@ pub struct Postgres {
     config: Option<(Config, Option<MakeRustlsConnect>)>,
     /// Where it is, for errors.
     place: Arc<str>,
+    connect_timeout: Duration,
     timeout: Duration,
     prepare: bool,
     /// What starts a transaction.
@@ -70,7 +72,10 @@ impl Postgres {
                 "the URL names no user; write postgres://USER@HOST/DATABASE",
             ));
         }
-        if let Some(password) = password(&options)? {
+        if let Some(password) = password(
+            options.password.as_deref(),
+            options.password_file.as_deref(),
+        )? {
             config.password(password);
         }
         config
@@ -126,6 +131,7 @@ impl Postgres {
             spelling: PostgresSpelling::default(),
             config,
             place,
+            connect_timeout: options.connect_timeout,
             timeout: options.timeout,
             prepare: options.prepare,
             begin: "BEGIN ISOLATION LEVEL READ COMMITTED".into(),
@@ -191,25 +197,6 @@ impl Postgres {
     }
 }
 
-fn password(options: &PostgresOptions) -> Result<Option<String>> {
-    match (&options.password, &options.password_file) {
-        (Some(_), Some(_)) => Err(Error::invalid(
-            "the options password and password_file exclude each other; give one",
-        )),
-        (Some(password), None) => Ok(Some(password.clone())),
-        (None, Some(path)) => {
-            let content = read_file("password_file", path)?;
-            let text = String::from_utf8(content).map_err(|_| {
-                Error::invalid(format!(
-                    "the file {path:?} of the option password_file is no text"
-                ))
-            })?;
-            Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
-        }
-        (None, None) => Ok(None),
-    }
-}
-
 /// Whether all hosts are this machine.
 fn is_here(config: &Config) -> bool {
     config.get_hosts().iter().all(|host| match host {
@@ -266,7 +253,15 @@ impl Driver for Postgres {
     }
 
     async fn connect(&self) -> Result<PostgresConnection> {
-        let client = self.pool.get().await.map_err(|error| match error {
+        let client = match self.is_own {
+            true => self.pool.get().await,
+            // It may be set to wait for ever.
+            false => match tokio::time::timeout(self.connect_timeout, self.pool.get()).await {
+                Ok(client) => client,
+                Err(_) => Err(PoolError::Timeout(TimeoutType::Wait)),
+            },
+        };
+        let client = client.map_err(|error| match error {
             PoolError::Timeout(TimeoutType::Wait) => Error::timeout(format!(
                 "all {} connections were busy for too long; try again, or raise the option connections",
                 self.pool.status().max_size

@@ -23,7 +23,8 @@ use tokio_rustls::TlsConnector;
 use super::address::{Address, Node};
 use super::error;
 use super::options::RedisOptions;
-use crate::tls::{TlsFiles, client_config, read_file};
+use crate::files::read_file;
+use crate::tls::{TlsFiles, client_config};
 
 /// How often a call is sent to another node in a row.
 const MAX_HOPS: usize = 3;
