@@ -8,6 +8,7 @@ pub(crate) mod changes;
 mod clause;
 pub(crate) mod declared;
 pub(crate) mod names;
+pub(crate) mod order;
 pub(crate) mod plan;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 pub(crate) mod server;

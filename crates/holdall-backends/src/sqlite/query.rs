@@ -18,7 +18,8 @@ use super::indexes::{self, expression};
 use super::readers::{ReadError, Snapshot};
 use super::rows::{Stored, stored, text};
 use super::{Shared, bodies};
-use crate::sql::plan::{self, Position, Segment};
+use crate::sql::order::{self, Position, Segment};
+use crate::sql::plan;
 use crate::sql::{Clause, Value};
 
 /// The most rows of a page.
@@ -252,8 +253,8 @@ impl Turn {
         let mut clauses = self.clauses.as_ref().clone();
         clauses.extend(plan::filter(&self.query.filter, &declared, &Sqlite).clauses);
         let position = self.query.after.as_ref().map(Position::of);
-        if plan::has_order(&self.query, &declared) {
-            let mut segments = VecDeque::from(plan::segments(&self.query.sort));
+        if order::has_order(&self.query, &declared) {
+            let mut segments = VecDeque::from(order::segments(&self.query.sort));
             if let Some(position) = &position {
                 let at = position.segment(&self.query.sort);
                 segments.retain({
@@ -288,10 +289,10 @@ impl Turn {
         };
         // A position among those that have a value says that they have one.
         if position.is_none() || segment == Segment::Missing {
-            clauses.extend(plan::in_segment(segment, &self.query.sort, &Sqlite));
+            clauses.extend(order::in_segment(segment, &self.query.sort, &Sqlite));
         }
         if let Some(position) = &position {
-            clauses.push(plan::behind(position, segment, &self.query, &Sqlite)?);
+            clauses.push(order::behind(position, segment, &self.query, &Sqlite)?);
         }
         let limit = PAGE_ROWS.min(self.left.saturating_add(self.skip));
         let select = select(
@@ -374,7 +375,7 @@ impl Turn {
         position: Option<&Position>,
     ) -> Result<Vec<i64>, ReadError> {
         if let Some(position) = position {
-            clauses.push(plan::behind(position, Segment::All, &self.query, &Sqlite)?);
+            clauses.push(order::behind(position, Segment::All, &self.query, &Sqlite)?);
         }
         let condition = Clause::all(clauses);
         let most = self
@@ -385,7 +386,7 @@ impl Turn {
             "SELECT id FROM {} WHERE {} ORDER BY {} LIMIT {most}",
             table.quoted,
             condition.sql,
-            plan::order(Segment::All, &self.query, &Sqlite)
+            order::order(Segment::All, &self.query, &Sqlite)
         );
         let mut statement = connection.prepare_cached(&sql)?;
         let mut rows = statement.query(params_from_iter(condition.values))?;
@@ -460,7 +461,7 @@ fn select(
     limit: u64,
 ) -> Clause {
     let Clause { sql, values } = Clause::all(clauses);
-    let order = plan::order(segment, query, &Sqlite);
+    let order = order::order(segment, query, &Sqlite);
     let sql = format!(
         "SELECT {columns} FROM {} WHERE {sql} ORDER BY {order} LIMIT {limit}",
         table.quoted
@@ -483,13 +484,13 @@ pub(super) async fn explain(
         };
         let declared = indexes::of(connection, &table)?;
         let mut clauses = plan::filter(&query.filter, &declared, &Sqlite).clauses;
-        let ordered = plan::has_order(&query, &declared);
-        let segment = plan::segments(&query.sort)
+        let ordered = order::has_order(&query, &declared);
+        let segment = order::segments(&query.sort)
             .first()
             .copied()
             .filter(|_| ordered)
             .unwrap_or(Segment::All);
-        clauses.extend(plan::in_segment(segment, &query.sort, &Sqlite));
+        clauses.extend(order::in_segment(segment, &query.sort, &Sqlite));
         let columns = if ordered {
             columns(query.parts)
         } else {

@@ -11,7 +11,7 @@ use holdall_core::{ChangeKind, CollectionName, Doc, Error, Index, Result};
 
 use super::driver::{Connection, Driver, Failure, Statement, rows};
 use super::layout::{Indexed, Layout, Table, holding};
-use super::{Shared, damaged, index_columns, log, write};
+use super::{Shared, apply, damaged, index_columns, log};
 use crate::sql::Value;
 use crate::sql::changes::Logged;
 
@@ -164,7 +164,7 @@ async fn fill<D: Driver>(
                 after.clone_from(key);
             }
             let mut values = vec![key.clone(), version.clone()];
-            values.extend(write::indexed(&table, &Doc::from_stored(doc.clone()))?);
+            values.extend(apply::indexed(&table, &Doc::from_stored(doc.clone()))?);
             filled.push(values);
         }
         if !filled.is_empty() {

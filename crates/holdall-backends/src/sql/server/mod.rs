@@ -11,7 +11,9 @@
 //! statement adds the batch to a log, and fails if a table was given another
 //! layout meanwhile.
 
+mod apply;
 mod bodies;
+mod counts;
 mod define;
 pub(crate) mod driver;
 pub(crate) mod layout;
@@ -401,7 +403,7 @@ impl<D: Driver> Backend for SqlBackend<D> {
     }
 
     async fn count(&self, collection: &CollectionName, filter: &Filter) -> Result<u64> {
-        read::count(&self.shared, collection, filter).await
+        counts::count(&self.shared, collection, filter).await
     }
 
     async fn count_by(
@@ -410,7 +412,7 @@ impl<D: Driver> Backend for SqlBackend<D> {
         filter: &Filter,
         path: &Path,
     ) -> Result<Vec<Group>> {
-        read::count_by(&self.shared, collection, filter, path).await
+        counts::count_by(&self.shared, collection, filter, path).await
     }
 
     async fn drop_collection(&self, collection: &CollectionName) -> Result<()> {

@@ -11,17 +11,18 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use holdall_core::{
-    CollectionName, Cursor, EntryField, Error, Filter, GetOptions, Group, Item, ItemStream, Key,
-    MAX_GROUPS, Parts, Path, Query, Result, Scan, Sort, Subject, Value as Json, evaluate, sort_key,
-    sort_key_or_missing, value_of_sort_key,
+    CollectionName, Cursor, EntryField, Error, Filter, GetOptions, Item, ItemStream, Key, Parts,
+    Path, Query, Result, Scan, Sort, Subject, Value as Json, evaluate, sort_key,
+    sort_key_or_missing,
 };
 
 use super::driver::{Driver, Failure, Row, Statement, rows};
 use super::layout::Table;
 use super::rows::{Stored, columns, read};
 use super::spelling::Columns;
-use super::{Holding, Shared, damaged};
-use crate::sql::plan::{self, Position, Pushed, Segment, is_in_order};
+use super::{Shared, damaged};
+use crate::sql::order::{self, Position, Segment};
+use crate::sql::plan::{self, Pushed, is_in_order};
 use crate::sql::{Clause, Dialect, Kind, Value};
 
 /// The most rows of a page.
@@ -335,13 +336,13 @@ impl<D: Driver> Answer<D> {
         let knows = |sort: &Sort| dialect.column(&sort.path).is_some();
         let ordered = self.asked.query.sort.iter().all(knows)
             && position.as_ref().is_none_or(Position::is_whole)
-            && (plan::has_order(&self.asked.query, &table.declared)
+            && (order::has_order(&self.asked.query, &table.declared)
                 || self.left.saturating_add(self.skip) <= PAGE_ROWS);
         if !ordered {
             self.state = self.evaluated(self.asked.query.clone());
             return Ok(());
         }
-        let mut segments = VecDeque::from(plan::segments(&self.asked.query.sort));
+        let mut segments = VecDeque::from(order::segments(&self.asked.query.sort));
         if let Some(position) = &position {
             let at = position.segment(&self.asked.query.sort);
             while segments.front().is_some_and(|segment| *segment != at) {
@@ -511,10 +512,10 @@ impl<D: Driver> Asked<D> {
         }
         // A position among those that have a value says that they have one.
         if position.is_none() || segment == Segment::Missing {
-            clauses.extend(plan::in_segment(segment, &self.query.sort, &dialect));
+            clauses.extend(order::in_segment(segment, &self.query.sort, &dialect));
         }
         if let Some(position) = position {
-            clauses.push(plan::behind(position, segment, &self.query, &dialect)?);
+            clauses.push(order::behind(position, segment, &self.query, &dialect)?);
         }
         let Clause { sql, values } = Clause::all(clauses);
         let mut wanted_columns = columns(self.parts(&pushed), dialect.key());
@@ -524,7 +525,7 @@ impl<D: Driver> Asked<D> {
             wanted_columns.push_str(", ");
             wanted_columns.push_str(column.as_deref().unwrap_or("NULL"));
         }
-        let order = plan::order(segment, &self.query, &dialect);
+        let order = order::order(segment, &self.query, &dialect);
         let sql = format!(
             "SELECT {wanted_columns} FROM {} WHERE {sql} ORDER BY {order} LIMIT {most}",
             table.quoted
@@ -560,107 +561,4 @@ fn matches(filter: &Filter, item: &Item) -> Result<bool> {
         entry: &item.entry,
         doc: &doc,
     }))
-}
-
-/// Counts what a filter matches.
-pub(super) async fn count<D: Driver>(
-    shared: &Arc<Shared<D>>,
-    collection: &CollectionName,
-    filter: &Filter,
-) -> Result<u64> {
-    let statement = |table: &Table| {
-        let dialect = Columns {
-            table,
-            spelling: shared.spelling(),
-        };
-        let pushed = plan::filter(filter, &table.declared, &dialect);
-        if pushed.rest.is_some() {
-            return Ok(Vec::new());
-        }
-        let Clause { sql, values } = Clause::all(pushed.clauses);
-        let sql = format!("SELECT count(*) FROM {} WHERE {sql}", table.quoted);
-        Ok(vec![Statement::new(sql, values)])
-    };
-    let Some((_, answers)) = shared.read(collection, statement).await? else {
-        return Ok(0);
-    };
-    match answers.into_iter().flat_map(|answer| answer.rows).next() {
-        Some(row) => match row.as_slice() {
-            [Value::Int(count)] => Ok(u64::try_from(*count).unwrap_or(0)),
-            _ => Err(damaged(&row)),
-        },
-        None => {
-            let narrowed = Some(filter.clone());
-            evaluate::count(filter, |wanted| {
-                scan(shared.clone(), collection.clone(), wanted, narrowed)
-            })
-            .await
-        }
-    }
-}
-
-/// Counts what a filter matches by the value at a path.
-pub(super) async fn count_by<D: Driver>(
-    shared: &Arc<Shared<D>>,
-    collection: &CollectionName,
-    filter: &Filter,
-    path: &Path,
-) -> Result<Vec<Group>> {
-    path.check()?;
-    let statement = |table: &Table| {
-        let dialect = Columns {
-            table,
-            spelling: shared.spelling(),
-        };
-        let pushed = plan::filter(filter, &table.declared, &dialect);
-        let (Some(column), None) = (table.ready_column(path, Holding::SortKey), pushed.rest) else {
-            return Ok(Vec::new());
-        };
-        let Clause { sql, values } = Clause::all(pushed.clauses);
-        let sql = format!(
-            "SELECT {column}, count(*) FROM {} WHERE {sql} GROUP BY {column} LIMIT {}",
-            table.quoted,
-            MAX_GROUPS + 1
-        );
-        Ok(vec![Statement::new(sql, values)])
-    };
-    let Some((_, answers)) = shared.read(collection, statement).await? else {
-        return Ok(Vec::new());
-    };
-    if let Some(answer) = answers.into_iter().next()
-        && answer.rows.len() <= MAX_GROUPS
-        && let Some(mut groups) = groups(&answer.rows)?
-    {
-        groups.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let read = |(value, count): (Vec<u8>, u64)| {
-            value_of_sort_key(&value).map(|value| Group { value, count })
-        };
-        return groups.into_iter().map(read).collect();
-    }
-    let narrowed = Some(filter.clone());
-    evaluate::count_by(filter, path, |wanted| {
-        scan(shared.clone(), collection.clone(), wanted, narrowed)
-    })
-    .await
-}
-
-/// How often each sort key is there.
-type Counts = Vec<(Vec<u8>, u64)>;
-
-/// The sort keys of groups; `None` if one is kept by its start alone.
-fn groups(rows: &[Row]) -> Result<Option<Counts>> {
-    let mut groups = Vec::with_capacity(rows.len());
-    for row in rows {
-        let [value, Value::Int(count)] = row.as_slice() else {
-            return Err(damaged(row));
-        };
-        let key = match value {
-            Value::Null => sort_key_or_missing(None),
-            Value::Bytes(kept) if is_in_order(kept) => kept.clone(),
-            Value::Bytes(_) => return Ok(None),
-            _ => return Err(damaged(row)),
-        };
-        groups.push((key, u64::try_from(*count).unwrap_or(0)));
-    }
-    Ok(Some(groups))
 }
