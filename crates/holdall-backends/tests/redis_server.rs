@@ -459,7 +459,8 @@ async fn a_server_that_ends_is_gone_for_a_while_and_loses_nothing_it_answered() 
             assert_eq!(entry.map(|entry| entry.version), Some(*version), "{name:?}");
         }
     }
-    assert!(answered.len() >= 300, "{}", answered.len());
+    // The answers of what was under way were lost with the server.
+    assert!(answered.len() >= 3 * (100 - 16), "{}", answered.len());
 }
 
 /// Stands between a store and a server.
