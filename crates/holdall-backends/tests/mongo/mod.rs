@@ -115,8 +115,9 @@ pub async fn clear(server: &str, base: &str) {
 /// thousand beside a writer; with the read concern `snapshot`, too. MongoDB does not.
 async fn tears_ranges(server: &str) -> bool {
     let client = Client::with_uri_str(server).await.unwrap();
-    let ask = client.database("admin").run_command(doc! { "buildInfo": 1 });
-    ask.await.unwrap().contains_key("secantusVersion")
+    let database = client.database("admin");
+    let told = database.run_command(doc! { "buildInfo": 1 }).await;
+    told.unwrap().contains_key("secantusVersion")
 }
 
 /// SecantusDB 0.5.3-beta.196 keeps a unique value that came with an insert, even when an
