@@ -97,7 +97,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// 10 runs, or `HOLDALL_FAULT_RUNS`, from the seed in `HOLDALL_FAULT_SEED` or
+    /// 20 runs, or `HOLDALL_FAULT_RUNS`, from the seed in `HOLDALL_FAULT_SEED` or
     /// a random one.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ impl Options {
             Err(_) => Ok(None),
         };
         Ok(Self {
-            runs: number("HOLDALL_FAULT_RUNS")?.unwrap_or(10),
+            runs: number("HOLDALL_FAULT_RUNS")?.unwrap_or(20),
             seed: number("HOLDALL_FAULT_SEED")?
                 .unwrap_or_else(|| Env::system().below(1_000_000_000)),
             clients: 16,
