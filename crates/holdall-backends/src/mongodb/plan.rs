@@ -340,8 +340,8 @@ pub(super) fn walk(query: &Query, layout: &Layout) -> Option<Walk> {
             None => key.to_owned(),
             Some(id) => {
                 let declared = layout.indexes.iter().find(|declared| declared.id == id)?;
-                let mut place = fixed(declared, &equal);
-                if keys.is_none() {
+                let (mut place, rest) = fixed(declared, &equal);
+                if !rest.is_empty() {
                     place.extend(cursor.values().iter().flatten());
                 }
                 place.extend_from_slice(key.as_bytes());
@@ -352,25 +352,25 @@ pub(super) fn walk(query: &Query, layout: &Layout) -> Option<Walk> {
     Some(walk)
 }
 
-/// The texts of an index whose first paths are tested for equality start so.
-fn fixed(declared: &Declared, equal: &[(&Path, &Value)]) -> Vec<u8> {
+/// How the texts of an index start whose first paths are tested for equality, and the other
+/// paths.
+fn fixed<'a>(declared: &'a Declared, equal: &[(&Path, &Value)]) -> (Vec<u8>, &'a [Path]) {
     let mut prefix = Vec::new();
-    for path in &declared.index.paths {
-        let Some((_, value)) = equal.iter().find(|(tested, _)| *tested == path) else {
-            break;
-        };
+    let mut rest = declared.index.paths.as_slice();
+    while let Some((path, others)) = rest.split_first()
+        && let Some((_, value)) = equal.iter().find(|(tested, _)| *tested == path)
+    {
         prefix.extend(sort_key(value));
+        rest = others;
     }
-    prefix
+    (prefix, rest)
 }
 
 fn by_index(query: &Query, declared: &Declared, equal: &[(&Path, &Value)]) -> Option<Walk> {
     if declared.index.holds != Holds::Any {
         return None;
     }
-    let prefix = fixed(declared, equal);
-    let tested = |path: &&Path| equal.iter().any(|(equal, _)| equal == path);
-    let rest: Vec<&Path> = declared.index.paths.iter().skip_while(tested).collect();
+    let (prefix, rest) = fixed(declared, equal);
     let start = order::text(&prefix);
     let all = match start.is_empty() {
         true => (String::new(), None),
@@ -386,7 +386,7 @@ fn by_index(query: &Query, declared: &Declared, equal: &[(&Path, &Value)]) -> Op
         // All paths are fixed: what is left of a text is the key.
         [] if rest.is_empty() => (false, vec![all]),
         [only, ..] if rest.is_empty() && by_key(only) => (only.descending, vec![all]),
-        [only] if rest == [&only.path] => {
+        [only] if rest == std::slice::from_ref(&only.path) => {
             let present = (all.0, Some(missing.clone()));
             let absent = (missing, all.1);
             let order = match only.missing_first {
@@ -401,8 +401,8 @@ fn by_index(query: &Query, declared: &Declared, equal: &[(&Path, &Value)]) -> Op
                 && !sorts.is_empty()
                 && sorts
                     .iter()
-                    .zip(&rest)
-                    .all(|(sort, path)| sort.path == **path)
+                    .zip(rest)
+                    .all(|(sort, path)| sort.path == *path)
                 && sorts
                     .iter()
                     .all(|sort| !sort.descending && !sort.missing_first) =>

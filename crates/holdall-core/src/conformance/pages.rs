@@ -36,7 +36,8 @@ async fn by_cursor(context: Context) -> Check {
     let store = context.store();
     for indexed in [false, true] {
         if indexed {
-            store.define(&items, &[Index::parse(&["v"])?]).await?;
+            let indexes = [Index::parse(&["v"])?, Index::parse(&["$key"])?];
+            store.define(&items, &indexes).await?;
         }
         for sorts in [
             vec![],
@@ -46,6 +47,8 @@ async fn by_cursor(context: Context) -> Check {
             vec!["v:desc:first"],
             vec!["w", "v:desc"],
             vec!["$size:desc", "v"],
+            vec!["$key"],
+            vec!["$key:desc:first"],
         ] {
             let mut asked = Query::new(filter(json!({"v": {"$ne": "A"}}))?);
             asked.sort = sorts
