@@ -30,23 +30,22 @@ pub(super) fn type_of(value: &Value) -> Type {
         Value::Doc(_) => Type::JSONB,
         Value::List(kind, _) => match kind {
             Kind::Int => Type::INT8_ARRAY,
-            Kind::Text => Type::TEXT_ARRAY,
+            Kind::Text | Kind::Doc => Type::TEXT_ARRAY,
             Kind::Bytes => Type::BYTEA_ARRAY,
             Kind::Time => Type::TIMESTAMPTZ_ARRAY,
             Kind::Version => Type::UUID_ARRAY,
-            Kind::Doc => Type::JSONB_ARRAY,
         },
     }
 }
 
+/// The type of what is in a list; docs are texts there.
 fn element(kind: Kind) -> Type {
     match kind {
         Kind::Int => Type::INT8,
-        Kind::Text => Type::TEXT,
+        Kind::Text | Kind::Doc => Type::TEXT,
         Kind::Bytes => Type::BYTEA,
         Kind::Time => Type::TIMESTAMPTZ,
         Kind::Version => Type::UUID,
-        Kind::Doc => Type::JSONB,
     }
 }
 
@@ -77,7 +76,14 @@ impl ToSql for Value {
                 for value in values {
                     let at = out.len();
                     out.put_i32(-1);
-                    if let IsNull::No = value.to_sql(&element(*kind), out)? {
+                    let is_null = match value {
+                        Self::Doc(text) => {
+                            out.put_slice(&exact_text(text));
+                            IsNull::No
+                        }
+                        other => other.to_sql(&element(*kind), out)?,
+                    };
+                    if let IsNull::No = is_null {
                         let length = i32::try_from(out.len() - at - 4)?;
                         if let Some(place) = out.get_mut(at..at + 4) {
                             place.copy_from_slice(&length.to_be_bytes());
