@@ -1,6 +1,11 @@
 //! What lies in MongoDB, as docs/mongodb.md says, and what is swept from it.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
 
 mod mongo;
 
@@ -13,7 +18,8 @@ use holdall_backends::mongodb::driver::{Client, Database};
 use holdall_backends::mongodb::{MongoBackend, MongoOptions};
 use holdall_core::{
     Backend, BackendExt, Batch, CollectionName, Condition, Doc, Env, Error, ErrorKind, Filter,
-    Holds, Index, Key, ManualClock, Put, Query, Sort, Timestamp, byte_stream, json,
+    Holds, Index, Key, ManualClock, Put, Query, Sort, Timestamp, Watch, WatchFrom, byte_stream,
+    json,
 };
 use holdall_testing::services::need;
 use mongo::{clear, database, options};
@@ -416,5 +422,104 @@ async fn journal_false_is_not_durable() {
         .put(&items(), &key("a"), ANY, Put::default())
         .await
         .unwrap();
+    own.end().await;
+}
+
+#[tokio::test]
+async fn a_store_without_change_streams_numbers_its_batches() {
+    let clock = ManualClock::at(Timestamp::from_micros(1_700_000_000_000_000));
+    let env = Env::seeded(clock.clone(), 9);
+    let set = |options: &mut MongoOptions| {
+        options.env = env.clone();
+        options.streams = false;
+    };
+    let Some(own) = Own::new(set).await else {
+        return;
+    };
+    let store = &own.store;
+    let put = async |name: &str| store.put(&items(), &key(name), ANY, Put::default()).await;
+    let mut changes = store.watch(None, WatchFrom::Now).await.unwrap();
+    put("a").await.unwrap();
+    put("b").await.unwrap();
+    // What is refused takes no number.
+    let there = Condition::Absent;
+    store
+        .put(&items(), &key("a"), there, Put::default())
+        .await
+        .unwrap_err();
+    store.drop_collection(&items()).await.unwrap();
+    let batches = own.database.collection::<Document>("holdall.batches");
+    let records = batches.find(doc! {}).sort(doc! { "number": 1 }).await;
+    let records: Vec<_> = records.unwrap().try_collect().await.unwrap();
+    let numbers = records
+        .iter()
+        .map(|record| record.get_i64("number").unwrap());
+    assert_eq!(numbers.collect::<Vec<_>>(), [1, 2, 3]);
+    let meta = own.database.collection::<Document>("holdall.meta");
+    let counter = meta.find_one(doc! { "_id": "counter" }).await.unwrap();
+    assert_eq!(counter.unwrap().get_i64("number").unwrap(), 3);
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        told.push(changes.next().await.unwrap().unwrap());
+    }
+    let keys: Vec<_> = told
+        .iter()
+        .map(|change| change.key.as_ref().map(Key::as_str))
+        .collect();
+    assert_eq!(keys, [Some("a"), Some("b"), None]);
+    let after = async |at: usize| {
+        let from = WatchFrom::After(told[at].cursor.clone());
+        store.watch(None, from).await
+    };
+    // Once records are swept, a watch that needs them is told so, and others go on.
+    clock.advance(Duration::from_secs(90_000));
+    store.sweep().await.unwrap();
+    assert_eq!(own.count("holdall.batches").await, 0);
+    let Err(error) = after(1).await else {
+        panic!("what follows was swept");
+    };
+    assert_eq!(error.kind(), ErrorKind::Expired, "{error}");
+    let mut rest = after(2).await.unwrap();
+    put("c").await.unwrap();
+    let next = rest.next().await.unwrap().unwrap();
+    assert_eq!(next.key, Some(key("c")));
+    own.end().await;
+}
+
+/// A store with numbers that is written without them would have watchers that miss what
+/// was written.
+#[tokio::test]
+async fn whether_batches_have_numbers_is_said_by_the_store_and_not_by_the_option() {
+    let Some(own) = Own::new(|options| options.streams = false).await else {
+        return;
+    };
+    let beside = MongoBackend::open(options(&own.server, &own.base))
+        .await
+        .unwrap();
+    assert_eq!(beside.capabilities().watch, Watch::Total);
+    let mut changes = own.store.watch(None, WatchFrom::Now).await.unwrap();
+    let (items, a, b) = (items(), key("a"), key("b"));
+    let put = beside.put(&items, &a, ANY, Put::default());
+    let entry = put.await.unwrap();
+    let told = changes.next().await.unwrap().unwrap();
+    assert_eq!(told.version, Some(entry.version));
+    let cursor = WatchFrom::After(told.cursor);
+    let mut there = beside.watch(None, cursor).await.unwrap();
+    let put = own.store.put(&items, &b, ANY, Put::default());
+    put.await.unwrap();
+    assert_eq!(there.next().await.unwrap().unwrap().key, Some(b));
+    beside.close().await.unwrap();
+    own.end().await;
+
+    let Some(own) = Own::new(|_| {}).await else {
+        return;
+    };
+    let mut without = options(&own.server, &own.base);
+    without.streams = false;
+    let beside = MongoBackend::open(without).await.unwrap();
+    assert_eq!(beside.capabilities().watch, Watch::None);
+    let refused = beside.watch(None, WatchFrom::Now).await.map(drop);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unsupported);
+    beside.close().await.unwrap();
     own.end().await;
 }

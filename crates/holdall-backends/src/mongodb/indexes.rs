@@ -337,6 +337,7 @@ async fn clear(
     let mut session = transaction::start(shared).await?;
     let now = shared.options.env.now();
     let cleared = async {
+        let number = log::number(shared, &mut session).await?;
         let collections = std::slice::from_ref(collection);
         let layouts = catalogue::layouts(shared, &mut session, collections).await?;
         let layout = layouts.into_iter().next().unwrap_or_default();
@@ -377,7 +378,7 @@ async fn clear(
             Vec::new()
         };
         let batches = shared.database.collection::<Document>(BATCHES);
-        let record = log::record(id, now, &changes);
+        let record = log::record(id, number, now, &changes);
         shared
             .call(batches.insert_one(record).session(&mut session))
             .await?;
@@ -387,7 +388,10 @@ async fn clear(
     match cleared {
         Ok(indexes) => transaction::commit(shared, &mut session, pause)
             .await
-            .map(|()| indexes),
+            .map(|()| {
+                shared.bell.send_replace(());
+                indexes
+            }),
         Err(failure) => {
             transaction::abort(shared, &mut session).await;
             Err(failure)

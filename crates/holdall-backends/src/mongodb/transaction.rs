@@ -16,6 +16,7 @@ use mongodb::bson::raw::{RawArrayBuf, RawDocumentBuf};
 use mongodb::bson::{Document, cstr, doc, rawdoc};
 use mongodb::options::ReadConcern;
 use mongodb::{ClientSession, bson::Bson};
+use tokio::sync::MutexGuard;
 
 use super::catalogue::{self, Declared, Layout};
 use super::connect::{binary, write_concern};
@@ -24,7 +25,7 @@ use super::error::{CONFLICT, Failure, check_reply, code};
 use super::log::{self, Logged};
 use super::names::{self, BATCHES, CHUNKS, FILES};
 use super::write::{Pause, Prepared, Ready, Stop, check_own};
-use super::{Shared, bodies};
+use super::{Shared, Telling, bodies};
 
 /// The most bytes of documents in one command.
 const COMMAND: usize = 12 * 1024 * 1024;
@@ -38,18 +39,21 @@ pub(super) async fn attempt(
     prepared: &Prepared,
     pause: &mut Pause<'_>,
 ) -> Result<Written, Stop> {
+    let _numbering = numbering(shared, pause).await?;
     let _turn = shared.turn().await?;
     let mut attempt = Attempt {
         shared,
         session: start(shared).await?,
         prepared,
         now: shared.options.env.now(),
+        number: None,
         changes: Vec::new(),
         released: Vec::new(),
     };
     match attempt.run().await {
         Ok(entries) => {
             commit(shared, &mut attempt.session, pause).await?;
+            shared.bell.send_replace(());
             Ok(Written {
                 id: prepared.id,
                 entries,
@@ -59,6 +63,21 @@ pub(super) async fn attempt(
             abort(shared, &mut attempt.session).await;
             Err(stop)
         }
+    }
+}
+
+/// Waits until no other batch of this handle takes a number: in MongoDB they would only be
+/// told to try again.
+async fn numbering<'a>(
+    shared: &'a Shared,
+    pause: &Pause<'_>,
+) -> Result<Option<MutexGuard<'a, ()>>, Error> {
+    if shared.telling != Telling::Numbers {
+        return Ok(None);
+    }
+    match tokio::time::timeout_at(pause.until(), shared.numbering.lock()).await {
+        Ok(guard) => Ok(Some(guard)),
+        Err(_) => Err(pause.over()),
     }
 }
 
@@ -113,6 +132,8 @@ struct Attempt<'a> {
     session: ClientSession,
     prepared: &'a Prepared,
     now: Timestamp,
+    /// Its number among all batches, in a store that has numbers.
+    number: Option<i64>,
     changes: Vec<Logged>,
     /// Files that no item has any more.
     released: Vec<Version>,
@@ -131,6 +152,7 @@ struct Plan {
 impl Attempt<'_> {
     async fn run(&mut self) -> Result<Vec<Option<Entry>>, Stop> {
         let prepared = self.prepared;
+        self.number = log::number(self.shared, &mut self.session).await?;
         let layouts =
             catalogue::layouts(self.shared, &mut self.session, &prepared.collections).await?;
         let mut found = HashMap::new();
@@ -377,7 +399,7 @@ impl Attempt<'_> {
             self.command(doc! { "update": FILES, "updates": [all] })
                 .await?;
         }
-        let record = log::record(self.prepared.id, self.now, &self.changes);
+        let record = log::record(self.prepared.id, self.number, self.now, &self.changes);
         let batches = self.shared.database.collection::<Document>(BATCHES);
         match self
             .shared

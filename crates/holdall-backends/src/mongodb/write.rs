@@ -43,12 +43,7 @@ impl<'a> Pause<'a> {
     /// Waits; fails if there is no time left.
     pub(super) async fn wait(&mut self, why: Error) -> Result<()> {
         if Instant::now() + self.next >= self.until {
-            return Err(Error::timeout(format!(
-                "nothing was written within {:?}, as other writes of the same items, or the server itself, were in the way; try again",
-                self.shared.options.timeout
-            ))
-            .in_backend("mongodb")
-            .because(why));
+            return Err(self.over().because(why));
         }
         // Some of it by chance, so that those who met do not meet again.
         let micros = u64::try_from(self.next.as_micros()).unwrap_or(u64::MAX);
@@ -56,6 +51,19 @@ impl<'a> Pause<'a> {
         tokio::time::sleep(Duration::from_micros(micros / 2 + part)).await;
         self.next = (self.next * 2).min(LONGEST);
         Ok(())
+    }
+
+    /// The error when there is no time left.
+    pub(super) fn over(&self) -> Error {
+        Error::timeout(format!(
+            "nothing was written within {:?}, as other writes of the same items, or the server itself, were in the way; try again",
+            self.shared.options.timeout
+        ))
+        .in_backend("mongodb")
+    }
+
+    pub(super) fn until(&self) -> Instant {
+        self.until
     }
 
     pub(super) fn is_over(&self) -> bool {
