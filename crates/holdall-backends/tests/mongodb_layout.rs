@@ -523,3 +523,44 @@ async fn whether_batches_have_numbers_is_said_by_the_store_and_not_by_the_option
     beside.close().await.unwrap();
     own.end().await;
 }
+
+/// A reader goes by the indexes that it knew. Documents that came after these were dropped are
+/// in none of them.
+#[tokio::test]
+async fn an_index_that_another_dropped_is_not_believed() {
+    let Some(own) = Own::new(|_| {}).await else {
+        return;
+    };
+    let other = MongoBackend::open(options(&own.server, &own.base))
+        .await
+        .unwrap();
+    let index = Index::parse(&["n"]).unwrap();
+    let put = async |name: &str| {
+        let doc = Put::doc(Doc::parse(r#"{"n":1}"#).unwrap());
+        other.put(&items(), &key(name), ANY, doc).await.unwrap();
+    };
+    let found = async || {
+        let filter = || Filter::eq("n", json!(1)).unwrap();
+        let query = Query::new(filter()).sort(Sort::parse("n:asc").unwrap());
+        let found = own.store.query_all(&items(), query, 10).await.unwrap();
+        let count = own.store.count(&items(), &filter()).await.unwrap();
+        assert_eq!(count, found.len() as u64);
+        let keys = found.into_iter().map(|item| item.key.as_str().to_owned());
+        keys.collect::<Vec<_>>()
+    };
+    for round in 0..3 {
+        other
+            .define(&items(), std::slice::from_ref(&index))
+            .await
+            .unwrap();
+        let (before, after) = (format!("before {round}"), format!("after {round}"));
+        put(&before).await;
+        assert_eq!(found().await, [before.as_str()]);
+        other.drop_collection(&items()).await.unwrap();
+        put(&after).await;
+        assert_eq!(found().await, [after.as_str()]);
+        other.drop_collection(&items()).await.unwrap();
+    }
+    other.close().await.unwrap();
+    own.end().await;
+}

@@ -27,7 +27,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use holdall_core::{
     Backend, Batch, BatchLimits, ByteStream, Capabilities, ChangeStream, CollectionName,
     Conditions, Error, Filter, GetOptions, Group, Index, Item, ItemStream, Key, MAX_DOC, MAX_KEY,
@@ -70,6 +70,9 @@ struct Shared {
     order: Arc<RwLock<()>>,
     /// The collections that were seen to be there, which they stay.
     known: Mutex<HashSet<CollectionName>>,
+    /// The indexes of collections as they were last read. Nothing that was found by them
+    /// counts before they were asked for again.
+    layouts: Mutex<HashMap<CollectionName, Arc<catalogue::Layout>>>,
     swept: Mutex<Timestamp>,
     /// Wakes watchers that poll, when something was committed here.
     bell: tokio::sync::watch::Sender<()>,
@@ -166,6 +169,7 @@ impl MongoBackend {
             life: Gate::new(),
             order: Arc::default(),
             known: Mutex::default(),
+            layouts: Mutex::default(),
             watchers: OnceCell::new(),
             owned,
             database,
