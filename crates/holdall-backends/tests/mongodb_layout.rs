@@ -9,11 +9,16 @@
 
 mod mongo;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use holdall_backends::mongodb::driver::bson::spec::ElementType;
 use holdall_backends::mongodb::driver::bson::{Binary, Bson, Document, doc};
+use holdall_backends::mongodb::driver::event::EventHandler;
+use holdall_backends::mongodb::driver::event::command::CommandEvent;
+use holdall_backends::mongodb::driver::options::ClientOptions;
 use holdall_backends::mongodb::driver::{Client, Database};
 use holdall_backends::mongodb::{MongoBackend, MongoOptions};
 use holdall_core::{
@@ -562,5 +567,74 @@ async fn an_index_that_another_dropped_is_not_believed() {
         other.drop_collection(&items()).await.unwrap();
     }
     other.close().await.unwrap();
+    own.end().await;
+}
+
+/// A large batch is written without a look at what is there, if there was nothing the last
+/// time. What is there all the same must not be lost, nor overwritten against a condition.
+#[tokio::test]
+async fn a_large_batch_finds_what_it_did_not_look_for() {
+    let Some(own) = Own::new(|_| {}).await else {
+        return;
+    };
+    let finds = Arc::new(AtomicUsize::new(0));
+    let mut client = ClientOptions::parse(&own.server).await.unwrap();
+    let count = finds.clone();
+    client.command_event_handler = Some(EventHandler::callback(move |event| {
+        if let CommandEvent::Started(started) = event
+            && started
+                .command
+                .get_str("find")
+                .is_ok_and(|name| name == "items")
+        {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    }));
+    let client = Client::with_options(client).unwrap();
+    let store = MongoBackend::from_client(client, &own.base, MongoOptions::new(""))
+        .await
+        .unwrap();
+    let batch = |from: usize, condition: Condition| {
+        let mut batch = Batch::new();
+        for n in from..from + 150 {
+            let doc = Doc::parse(format!(r#"{{"from":{from}}}"#)).unwrap();
+            batch = batch.put(
+                &items(),
+                &key(&format!("k{n:04}")),
+                condition,
+                Put::doc(doc),
+            );
+        }
+        batch
+    };
+    let mut changes = store.watch(None, WatchFrom::Now).await.unwrap();
+    let first = store.write(batch(0, ANY)).await.unwrap();
+    assert_eq!(finds.swap(0, Ordering::SeqCst), 1);
+    // From here on nobody looks, until something is there.
+    store.write(batch(150, Condition::Absent)).await.unwrap();
+    assert_eq!(finds.load(Ordering::SeqCst), 0);
+    let error = store
+        .write(batch(200, Condition::Absent))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    store.write(batch(300, ANY)).await.unwrap();
+    store.write(batch(450, ANY)).await.unwrap();
+    let over = store.write(batch(100, ANY)).await.unwrap();
+    let (old, new) = (first.entries[100].unwrap(), over.entries[0].unwrap());
+    assert_eq!(
+        new.created, old.created,
+        "it was first put by the first batch"
+    );
+    let mut told = Vec::new();
+    for _ in 0..5 * 150 {
+        told.push(changes.next().await.unwrap().unwrap());
+    }
+    let last = &told[4 * 150];
+    assert_eq!(
+        (last.version, last.previous),
+        (Some(over.id), Some(first.id))
+    );
+    assert_eq!(own.count("items").await, 600);
     own.end().await;
 }

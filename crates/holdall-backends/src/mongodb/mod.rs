@@ -73,6 +73,8 @@ struct Shared {
     /// The indexes of collections as they were last read. Nothing that was found by them
     /// counts before they were asked for again.
     layouts: Mutex<HashMap<CollectionName, Arc<catalogue::Layout>>>,
+    /// The collections where the last large batch found none of its keys.
+    growing: Mutex<HashSet<CollectionName>>,
     swept: Mutex<Timestamp>,
     /// Wakes watchers that poll, when something was committed here.
     bell: tokio::sync::watch::Sender<()>,
@@ -170,6 +172,7 @@ impl MongoBackend {
             order: Arc::default(),
             known: Mutex::default(),
             layouts: Mutex::default(),
+            growing: Mutex::default(),
             watchers: OnceCell::new(),
             owned,
             database,

@@ -33,11 +33,38 @@ const COMMAND: usize = 12 * 1024 * 1024;
 /// The most documents in one command.
 const MANY: usize = 1000;
 
-/// Tries to write a batch.
+/// A batch of so many puts is written without a look at what is there, if there was nothing
+/// the last time.
+const LARGE: usize = 100;
+
+/// Whether a batch is likely to put nothing but new items, so that the server may be left
+/// to say that one is there.
+pub(super) fn is_new(shared: &Shared, prepared: &Prepared) -> bool {
+    let growing = shared.growing.lock();
+    is_large(prepared)
+        && prepared
+            .collections
+            .iter()
+            .all(|collection| growing.contains(collection))
+}
+
+/// Whether a batch has many puts, and nothing that needs an item to be there.
+fn is_large(prepared: &Prepared) -> bool {
+    let operations = prepared.batch.operations();
+    operations.len() >= LARGE
+        && operations.iter().all(|operation| {
+            matches!(operation.action, Action::Put(_))
+                && matches!(operation.condition, Condition::Any | Condition::Absent)
+        })
+}
+
+/// Tries to write a batch. Where it does not look at what is there, something that is stops
+/// it with [`Stop::Taken`].
 pub(super) async fn attempt(
     shared: &Arc<Shared>,
     prepared: &Prepared,
     pause: &mut Pause<'_>,
+    look: bool,
 ) -> Result<Written, Stop> {
     let _numbering = numbering(shared, pause).await?;
     let _turn = shared.turn().await?;
@@ -46,6 +73,7 @@ pub(super) async fn attempt(
         session: start(shared).await?,
         prepared,
         now: shared.options.env.now(),
+        look,
         number: None,
         changes: Vec::new(),
         released: Vec::new(),
@@ -132,6 +160,7 @@ struct Attempt<'a> {
     session: ClientSession,
     prepared: &'a Prepared,
     now: Timestamp,
+    look: bool,
     /// Its number among all batches, in a store that has numbers.
     number: Option<i64>,
     changes: Vec<Logged>,
@@ -156,8 +185,11 @@ impl Attempt<'_> {
         let layouts =
             catalogue::layouts(self.shared, &mut self.session, &prepared.collections).await?;
         let mut found = HashMap::new();
-        for collection in &prepared.collections {
-            self.find(collection, &mut found).await?;
+        if self.look {
+            for collection in &prepared.collections {
+                self.find(collection, &mut found).await?;
+            }
+            self.note(found.is_empty());
         }
         // All conditions before the first write, so that a refused batch costs none.
         for operation in prepared.batch.operations() {
@@ -183,6 +215,20 @@ impl Attempt<'_> {
         }
         self.record().await?;
         Ok(entries)
+    }
+
+    /// Notes whether a large batch found anything, for the next.
+    fn note(&self, nothing: bool) {
+        if !is_large(self.prepared) {
+            return;
+        }
+        let mut growing = self.shared.growing.lock();
+        for collection in &self.prepared.collections {
+            match nothing {
+                true => drop(growing.insert(collection.clone())),
+                false => drop(growing.remove(collection)),
+            }
+        }
     }
 
     /// What is there of the items of one collection.

@@ -238,9 +238,15 @@ async fn attempts(
 ) -> Result<Written> {
     // Whether an earlier attempt may have been committed.
     let mut doubt = false;
+    let mut look = !transaction::is_new(shared, prepared);
     loop {
-        let why = match transaction::attempt(shared, prepared, pause).await {
+        let why = match transaction::attempt(shared, prepared, pause, look).await {
             Ok(written) => return Ok(written),
+            // Something was there, so it is looked at.
+            Err(Stop::Taken(..)) if !look => {
+                look = true;
+                continue;
+            }
             Err(Stop::Recorded) => match log::find(shared, prepared.id).await {
                 // Its record may be on its way to the majority.
                 Ok(Recorded::Nothing) => Error::unavailable("the batch is being resolved"),
