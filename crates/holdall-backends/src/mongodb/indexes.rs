@@ -73,20 +73,21 @@ pub(super) async fn define(
     let built = build(shared, collection, &open).await;
     let own = |declared: &Declared| open.iter().any(|open| open.id == declared.id);
     let finished = built.is_ok();
+    let mut given_up = Vec::new();
     change(shared, collection, |layout| {
-        match finished {
-            true => layout
-                .indexes
-                .iter_mut()
-                .filter(|declared| own(declared))
-                .for_each(|declared| declared.ready = true),
-            false => layout.indexes.retain(|declared| !own(declared)),
+        if finished {
+            let own = layout.indexes.iter_mut().filter(|declared| own(declared));
+            own.for_each(|declared| declared.ready = true);
+            return Ok(true);
         }
-        Ok(true)
+        // Whoever declared the same may have finished it.
+        let all = std::mem::take(&mut layout.indexes).into_iter();
+        (given_up, layout.indexes) = all.partition(|declared| own(declared) && !declared.ready);
+        Ok(!given_up.is_empty())
     })
     .await?;
     if let Err(error) = built {
-        remove(shared, collection, &open).await;
+        remove(shared, collection, &given_up).await;
         return Err(error);
     }
     Ok(())
