@@ -22,6 +22,9 @@ use crate::files::password;
 /// The format of what lies in the database.
 const FORMAT: i32 = 1;
 
+/// The wire version of MongoDB 5.0, the first that reads a snapshot outside of a transaction.
+const OLDEST: i32 = 13;
+
 /// The database, if the URL names none.
 const DATABASE: &str = "holdall";
 
@@ -116,9 +119,9 @@ pub(super) struct Found {
 /// by a write.
 pub(super) async fn probe(shared: &Probe<'_>) -> Result<Found> {
     let hello = shared.command(doc! { "hello": 1 }).await?;
-    if hello.get_i32("maxWireVersion").unwrap_or_default() < 9 {
+    if hello.get_i32("maxWireVersion").unwrap_or_default() < OLDEST {
         return Err(Error::unsupported(
-            "this version of MongoDB is too old for Holdall; it needs 4.4 or later",
+            "this version of MongoDB is too old for Holdall; it needs 5.0 or later",
         ));
     }
     let able =
