@@ -11,6 +11,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         ["writes", file, each, size] => write::child(Path::new(file), each.parse()?, size.parse()?),
         ["body", file, size] => body::child(Path::new(file), size.parse()?),
         ["bare"] => served::bare(),
+        ["by-hand", file] => served::by_hand(file),
         ["serve", store] => served::serve(store),
         ["http-body", url, size] => served::move_body(url, size.parse()?),
         _ => Err(format!("no such work: {words:?}").into()),

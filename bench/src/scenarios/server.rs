@@ -45,6 +45,7 @@ fn reads(options: &Options, report: &mut Report) -> Result<()> {
     let bare = Process::start(&["bare"])?;
     let memory = Process::start(&["serve", "memory:"])?;
     let sqlite = Process::start(&["serve", &text(&place.file("served.db"))])?;
+    let by_hand = Process::start(&["by-hand", &text(&place.file("hand.db"))])?;
     let place = &place;
     let told = RefCell::new(BTreeMap::<&str, Vec<(f64, f64)>>::new());
     let contender = |name: &'static str, server: &Process| {
@@ -64,17 +65,19 @@ fn reads(options: &Options, report: &mut Report) -> Result<()> {
     let mut contenders = vec![
         contender("Holdall over SQLite", &sqlite),
         contender("Holdall over memory", &memory),
+        contender("axum and rusqlite by hand", &by_hand),
         contender("a bare axum handler", &bare),
     ];
     let rates = rounds::run(options.rounds, &mut contenders)?;
     drop(contenders);
     report.part(&format!("GET of 1 KiB, {READERS} connections"), &rates);
-    let Some((bare, holdall)) = rates.split_last() else {
-        return Ok(());
-    };
-    for rates in holdall {
-        let what = format!("GET 1 KiB: {} over a bare handler", rates.name);
-        report.ratio(&what, rates.over(bare), Target::AtLeast(0.6));
+    if let [sqlite, memory, by_hand, bare] = rates.as_slice() {
+        for rates in [sqlite, memory] {
+            let what = format!("GET 1 KiB: {} over a bare handler", rates.name);
+            report.ratio(&what, rates.over(bare), Target::AtLeast(0.6));
+        }
+        let what = "GET 1 KiB: Holdall over SQLite to one by hand";
+        report.ratio(what, sqlite.over(by_hand), Target::None);
     }
     for (name, found) in told.into_inner() {
         let (slowest, each) = found.into_iter().unzip();
@@ -110,10 +113,14 @@ fn busy(process: u32) -> Result<f64> {
 fn writes(options: &Options, report: &mut Report) -> Result<()> {
     let place = Place::make(options)?;
     let server = Process::start(&["serve", &text(&place.file("served.db"))])?;
+    let by_hand = Process::start(&["by-hand", &text(&place.file("hand.db"))])?;
     let connection = raw::create(&place.file("raw.db"))?;
     let mut contenders = vec![
         Contender::new("PUT over HTTP", |round| {
             Ok(Load::writes(&server.url, WRITERS, round, ITEM, &place)?.work)
+        }),
+        Contender::new("axum and rusqlite by hand", |round| {
+            Ok(Load::writes(&by_hand.url, WRITERS, round, ITEM, &place)?.work)
         }),
         Contender::new("rusqlite, a transaction each", |round| {
             write_raw(&connection, ALONE, ITEM, round)
@@ -125,8 +132,10 @@ fn writes(options: &Options, report: &mut Report) -> Result<()> {
         &format!("durable PUT of 1 KiB, {WRITERS} connections"),
         &rates,
     );
-    if let [http, raw] = rates.as_slice() {
-        let what = "PUT 1 KiB: over HTTP to a transaction a write";
+    if let [http, by_hand, raw] = rates.as_slice() {
+        let what = "PUT 1 KiB: over HTTP to a transaction a write over HTTP";
+        report.ratio(what, http.over(by_hand), Target::AtLeast(5.0));
+        let what = "PUT 1 KiB: over HTTP to a transaction a write by a call";
         report.ratio(what, http.over(raw), Target::AtLeast(5.0));
     }
     Ok(())

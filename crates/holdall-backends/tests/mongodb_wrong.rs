@@ -20,8 +20,8 @@ use holdall_backends::mongodb::driver::options::{ClientOptions, IndexOptions};
 use holdall_backends::mongodb::driver::{Client, IndexModel};
 use holdall_backends::mongodb::{MongoBackend, MongoOptions, Transactions};
 use holdall_core::{
-    Backend, BackendExt, Batch, CollectionName, Condition, Doc, Error, ErrorKind, Filter, Index,
-    Key, Outcome, Put, Retry, byte_stream,
+    Backend, BackendExt, Batch, CollectionName, Condition, Doc, Env, Error, ErrorKind, Filter,
+    GetOptions, Index, Key, NewBody, Outcome, Put, Retry, byte_stream,
 };
 use holdall_testing::proxy::{Fault, Proxy};
 use holdall_testing::services::{need, private_with};
@@ -383,6 +383,43 @@ async fn a_put_that_was_written_is_never_told_as_failed() {
     let id = error.batch().unwrap();
     let outcome = store.resolve(id, Some((&items(), &key("a")))).await;
     assert!(matches!(outcome.unwrap(), Outcome::Committed(_)));
+    clear(&server, &base).await;
+}
+
+/// A batch without transactions whose staged body was taken, and the answer to that lost, used
+/// to be told that the body is not there when it was sent again, by the store or its user.
+#[tokio::test]
+async fn a_body_that_was_taken_for_a_batch_is_there_for_it_again() {
+    let Some(server) = need("mongodb") else {
+        return;
+    };
+    let base = database();
+    let relay = Relay::before(&server, "metadata.batch").await;
+    let store = MongoBackend::open(MongoOptions {
+        transactions: Transactions::Off,
+        ..options(&relay.url, &base)
+    });
+    let store = store.await.unwrap();
+    let body = vec![7; 100_000];
+    let staged = store.stage(&items(), byte_stream(body.clone())).await;
+    let mut put = put("{}");
+    put.body = NewBody::Staged(staged.unwrap());
+    // The driver asks twice.
+    relay.breaks.store(2, Ordering::SeqCst);
+    let first = Batch::with_id(Env::system().version());
+    let first = first.put(&items(), &key("a"), Condition::Any, put.clone());
+    let error = store.write(first.clone()).await.unwrap_err();
+    assert_eq!(error.retry(), Retry::Yes, "{error}");
+    store.write(first).await.unwrap();
+    assert_eq!(relay.breaks.load(Ordering::SeqCst), 0, "no answer was lost");
+    // By another it is not.
+    let second = Batch::new().put(&items(), &key("b"), Condition::Any, put);
+    let refused = store.write(second).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Expired);
+    let place = (&items(), &key("a"));
+    let item = store.get(place.0, place.1, GetOptions::default()).await;
+    let read = item.unwrap().unwrap().body.unwrap().bytes(200_000).await;
+    assert_eq!(read.unwrap(), body);
     clear(&server, &base).await;
 }
 

@@ -265,6 +265,11 @@ pub(super) fn waiting(staged: &Staged, collection: &CollectionName, now: Timesta
     }
 }
 
+/// What a file says no more when it is known whose it is.
+pub(super) fn settled() -> Document {
+    doc! { "metadata.moving": "", "metadata.key": "", "metadata.batch": "" }
+}
+
 /// The error of a staged body that is not there.
 pub(super) fn gone() -> Error {
     Error::expired(

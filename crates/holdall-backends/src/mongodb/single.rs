@@ -242,16 +242,23 @@ impl Single<'_> {
             })
     }
 
-    /// Takes a staged body for this batch.
+    /// Takes a staged body for this batch, or has it already: the driver sends a write
+    /// again whose answer was lost, and an earlier attempt may not have given it back.
     async fn claim(&self, staged: &Staged) -> Result<(), Failure> {
         let now = self.shared.options.env.now();
         let files = self.shared.database.collection::<Document>(FILES);
         let claim = doc! {
-            "$set": { "metadata.moving": now.as_micros(), "metadata.key": self.operation.key.as_str() },
+            "$set": {
+                "metadata.moving": now.as_micros(),
+                "metadata.key": self.operation.key.as_str(),
+                "metadata.batch": binary(self.prepared.id),
+            },
             "$unset": { "metadata.expires": "" },
         };
+        let own = doc! { "_id": binary(staged.id), "metadata.batch": binary(self.prepared.id) };
         let waiting = bodies::waiting(staged, self.collection(), now);
-        let claimed = self.shared.call(files.update_one(waiting, claim)).await?;
+        let either = doc! { "$or": [own, waiting] };
+        let claimed = self.shared.call(files.update_one(either, claim)).await?;
         if claimed.matched_count == 0 {
             return Err(Failure::Error(
                 bodies::gone().at(self.collection(), Some(&self.operation.key)),
@@ -265,7 +272,7 @@ impl Single<'_> {
         let files = self.shared.database.collection::<Document>(FILES);
         let back = doc! {
             "$set": { "metadata.expires": staged.expires.as_micros() },
-            "$unset": { "metadata.moving": "", "metadata.key": "" },
+            "$unset": bodies::settled(),
         };
         let _back = self
             .shared
@@ -289,7 +296,7 @@ impl Single<'_> {
     async fn settle(&self, file: Option<Version>, what: &str) {
         let Some(file) = file else { return };
         let files = self.shared.database.collection::<Document>(FILES);
-        let mut settled = doc! { "$unset": { "metadata.moving": "", "metadata.key": "" } };
+        let mut settled = doc! { "$unset": bodies::settled() };
         if what == "metadata.dropped" {
             settled.insert(
                 "$set",

@@ -113,7 +113,7 @@ async fn moving(shared: &Shared, before: i64) -> Result<bool> {
         found = true;
         let own = id(&file)?;
         if has_item(shared, &file, own).await? {
-            let settled = doc! { "$unset": { "metadata.moving": "", "metadata.key": "" } };
+            let settled = doc! { "$unset": bodies::settled() };
             let files = shared.database.collection::<Document>(FILES);
             shared
                 .read(files.update_one(doc! { "_id": binary(own) }, settled))

@@ -30,8 +30,8 @@ const GROUP_JOBS: usize = 256;
 /// The most bytes of a group, so that the WAL stays small.
 const GROUP_BYTES: u64 = 16 * 1024 * 1024;
 
-/// The WAL is copied into the file when it has so many pages (16 MiB).
-const FOLD_PAGES: i32 = 4096;
+/// The WAL is copied into the file when it has so many pages (32 MiB).
+const FOLD_PAGES: i32 = 8192;
 
 /// How often to look for what can be removed.
 const SWEEP: Duration = Duration::from_secs(60);
