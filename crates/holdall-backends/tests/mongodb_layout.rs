@@ -9,17 +9,18 @@
 
 mod mongo;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use holdall_backends::mongodb::driver::bson::spec::ElementType;
 use holdall_backends::mongodb::driver::bson::{Binary, Bson, Document, doc};
 use holdall_backends::mongodb::driver::event::EventHandler;
 use holdall_backends::mongodb::driver::event::command::CommandEvent;
-use holdall_backends::mongodb::driver::options::ClientOptions;
-use holdall_backends::mongodb::driver::{Client, Database};
+use holdall_backends::mongodb::driver::options::{ClientOptions, IndexOptions};
+use holdall_backends::mongodb::driver::{Client, Database, IndexModel};
 use holdall_backends::mongodb::{MongoBackend, MongoOptions};
 use holdall_core::{
     Backend, BackendExt, Batch, CollectionName, Condition, Doc, Env, Error, ErrorKind, Filter,
@@ -636,5 +637,109 @@ async fn a_large_batch_finds_what_it_did_not_look_for() {
         (Some(over.id), Some(first.id))
     );
     assert_eq!(own.count("items").await, 600);
+    own.end().await;
+}
+
+/// A store, and what another does to its catalogue while it makes the index of `holdall_1_sort`.
+async fn disturbed(own: &Own, other: fn(&Database) -> BoxFuture<'_, ()>) -> MongoBackend {
+    let mut client = ClientOptions::parse(&own.server).await.unwrap();
+    let place = Mutex::new(Some((own.server.clone(), own.base.clone())));
+    client.command_event_handler = Some(EventHandler::callback(move |event| {
+        if let CommandEvent::Started(started) = event
+            && started
+                .command
+                .get_str("createIndexes")
+                .is_ok_and(|name| name == "items")
+            && let Some((server, base)) = place.lock().unwrap().take()
+        {
+            let meddling = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap();
+                runtime.block_on(async {
+                    let client = Client::with_uri_str(&server).await.unwrap();
+                    other(&client.database(&base)).await;
+                });
+            });
+            meddling.join().unwrap();
+        }
+    }));
+    let client = Client::with_options(client).unwrap();
+    let options = MongoOptions::new("");
+    MongoBackend::from_client(client, &own.base, options)
+        .await
+        .unwrap()
+}
+
+/// The ids of declared indexes, and whether each is ready.
+async fn declared(own: &Own) -> Vec<(i32, bool)> {
+    let catalogue = own.database.collection::<Document>("holdall.collections");
+    let entry = catalogue.find_one(doc! { "_id": "items" }).await.unwrap();
+    let entry = entry.unwrap();
+    let indexes = entry.get_array("indexes").unwrap().iter();
+    let indexes = indexes.map(|index| index.as_document().unwrap());
+    indexes
+        .map(|index| {
+            (
+                index.get_i32("id").unwrap(),
+                index.get_bool("ready").unwrap(),
+            )
+        })
+        .collect()
+}
+
+/// Two that declare one index share its entry. One that failed used to remove what the other had
+/// finished, and a unique index bound no more.
+#[tokio::test]
+async fn who_fails_to_make_an_index_leaves_one_that_another_finished() {
+    let Some(own) = Own::new(|_| {}).await else {
+        return;
+    };
+    let store = disturbed(&own, |database| {
+        Box::pin(async move {
+            let finished =
+                doc! { "$set": { "indexes.0.ready": true }, "$inc": { "generation": 1_i64 } };
+            let catalogue = database.collection::<Document>("holdall.collections");
+            catalogue
+                .update_one(doc! { "_id": "items" }, finished)
+                .await
+                .unwrap();
+            // In the way of whoever makes it once more.
+            let name = IndexOptions::builder().name("holdall_1_sort".to_owned());
+            let index = IndexModel::builder().keys(doc! { "alien": 1 });
+            let index = index.options(name.build()).build();
+            let items = database.collection::<Document>("items");
+            items.create_index(index).await.unwrap();
+        })
+    })
+    .await;
+    let index = Index::parse(&["n"]).unwrap();
+    let error = store.define(&items(), &[index]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert_eq!(declared(&own).await, [(1, true)]);
+    own.end().await;
+}
+
+/// The other of the two used to be told that the index is there, when it was removed meanwhile.
+#[tokio::test]
+async fn an_index_that_another_gave_up_is_made_again() {
+    let Some(own) = Own::new(|_| {}).await else {
+        return;
+    };
+    let store = disturbed(&own, |database| {
+        Box::pin(async move {
+            let none = doc! { "$set": { "indexes": [] }, "$inc": { "generation": 1_i64 } };
+            let catalogue = database.collection::<Document>("holdall.collections");
+            catalogue
+                .update_one(doc! { "_id": "items" }, none)
+                .await
+                .unwrap();
+        })
+    })
+    .await;
+    let index = Index::parse(&["n"]).unwrap();
+    store.define(&items(), &[index]).await.unwrap();
+    assert_eq!(declared(&own).await, [(2, true)]);
     own.end().await;
 }

@@ -40,6 +40,19 @@ pub(super) async fn define(
             Err(other) => return Err(other.into_error()),
         }
     }
+    while !declare(shared, collection, indexes).await? {
+        let why = "another gave the index up, or dropped the collection, while it was made";
+        pause.wait(Error::conflict(why)).await?;
+    }
+    Ok(())
+}
+
+/// Makes them; answers whether they are there in the end.
+async fn declare(
+    shared: &Arc<Shared>,
+    collection: &CollectionName,
+    indexes: &[Index],
+) -> Result<bool> {
     let mut added = Vec::new();
     let layout = change(shared, collection, |layout| {
         added.clear();
@@ -68,13 +81,13 @@ pub(super) async fn define(
         .filter(|declared| !declared.ready && indexes.contains(&declared.index))
         .collect();
     if open.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
     let built = build(shared, collection, &open).await;
     let own = |declared: &Declared| open.iter().any(|open| open.id == declared.id);
     let finished = built.is_ok();
     let mut given_up = Vec::new();
-    change(shared, collection, |layout| {
+    let layout = change(shared, collection, |layout| {
         if finished {
             let own = layout.indexes.iter_mut().filter(|declared| own(declared));
             own.for_each(|declared| declared.ready = true);
@@ -90,7 +103,8 @@ pub(super) async fn define(
         remove(shared, collection, &given_up).await;
         return Err(error);
     }
-    Ok(())
+    let ready = |open: &Declared| layout.indexes.iter().any(|there| there.id == open.id);
+    Ok(open.iter().all(ready))
 }
 
 /// Changes what the catalogue says of a collection, unless somebody else did
