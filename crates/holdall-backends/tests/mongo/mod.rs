@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, reason = "a test without a harness")]
 
+pub mod own;
+
 use std::process::ExitCode;
 
 use holdall_backends::mongodb::driver::bson::{Document, doc};
