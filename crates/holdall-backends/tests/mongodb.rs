@@ -7,5 +7,5 @@ use std::process::ExitCode;
 use holdall_backends::mongodb::Transactions;
 
 fn main() -> ExitCode {
-    mongo::conformance(Transactions::On)
+    mongo::conformance(|options| options.transactions = Transactions::On)
 }

@@ -7,14 +7,14 @@ use std::time::Duration;
 use holdall_backends::mongodb::driver::Client;
 use holdall_backends::mongodb::driver::bson::doc;
 use holdall_backends::mongodb::{MongoBackend, MongoOptions, Transactions};
-use holdall_testing::faults::{self, Subject, Summary};
+use holdall_testing::faults::{self, Options, Subject, Summary};
 use holdall_testing::services::{Private, private};
 use tokio::task::JoinHandle;
 
 /// Opens stores that wait for a second at most; one beside the proxy waits longer.
-async fn subject(server: &Private, transactions: Transactions) -> Subject {
+async fn subject(server: &Private, set: fn(&mut MongoOptions)) -> Subject {
     let mut options = MongoOptions::new(server.url());
-    options.transactions = transactions;
+    set(&mut options);
     let beside = MongoBackend::open(options).await.unwrap();
     let subject = Subject::new(server.url(), move |url| async move {
         let mut options = MongoOptions::new(url);
@@ -22,7 +22,7 @@ async fn subject(server: &Private, transactions: Transactions) -> Subject {
         options.set("connect_timeout", "1s")?;
         // The driver believes in a server that it hears of, and asks every ten seconds.
         options.set("heartbeatFrequencyMS", "500")?;
-        options.transactions = transactions;
+        set(&mut options);
         Ok(MongoBackend::open(options).await?.into())
     });
     subject.beside(beside.into())
@@ -64,8 +64,22 @@ async fn nothing_acknowledged_is_lost_where_connections_break_and_the_server_die
         return;
     };
     let _kept = give_up_soon(&server).await;
-    let subject = subject(&server, Transactions::On).await;
+    let subject = subject(&server, |options| options.transactions = Transactions::On).await;
     was_tried(&faults::check(subject.killed(server)).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_where_watchers_poll() {
+    let Some(server) = private("mongodb") else {
+        return;
+    };
+    let _kept = give_up_soon(&server).await;
+    let subject = subject(&server, |options| options.streams = false).await;
+    // One batch comes after the other, and all wait for one whose connection broke, so a run
+    // takes three times as long.
+    let mut options = Options::from_environment().unwrap();
+    options.runs = options.runs.div_ceil(5);
+    was_tried(&faults::run(subject.killed(server), options).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,6 +87,6 @@ async fn nor_where_there_are_no_transactions() {
     let Some(server) = private("mongodb") else {
         return;
     };
-    let subject = subject(&server, Transactions::Off).await;
+    let subject = subject(&server, |options| options.transactions = Transactions::Off).await;
     was_tried(&faults::check(subject.killed(server)).await);
 }

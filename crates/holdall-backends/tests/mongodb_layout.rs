@@ -1,75 +1,35 @@
 //! What lies in MongoDB, as docs/mongodb.md says, and what is swept from it.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
 
 mod mongo;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use holdall_backends::mongodb::driver::Client;
 use holdall_backends::mongodb::driver::bson::spec::ElementType;
 use holdall_backends::mongodb::driver::bson::{Binary, Bson, Document, doc};
-use holdall_backends::mongodb::driver::{Client, Database};
+use holdall_backends::mongodb::driver::event::EventHandler;
+use holdall_backends::mongodb::driver::event::command::CommandEvent;
+use holdall_backends::mongodb::driver::options::ClientOptions;
 use holdall_backends::mongodb::{MongoBackend, MongoOptions};
 use holdall_core::{
-    Backend, BackendExt, Batch, CollectionName, Condition, Doc, Env, Error, ErrorKind, Filter,
-    Holds, Index, Key, ManualClock, Put, Query, Sort, Timestamp, byte_stream, json,
+    Backend, BackendExt, Batch, Condition, Doc, Env, Error, ErrorKind, Filter, Holds, Index, Key,
+    ManualClock, Put, Query, Sort, Timestamp, WatchFrom, byte_stream, json,
 };
 use holdall_testing::services::need;
-use mongo::{clear, database, options};
+use mongo::own::{Own, items, key};
+use mongo::{clear, database};
 
 const ANY: Condition = Condition::Any;
-
-fn items() -> CollectionName {
-    "items".parse().unwrap()
-}
-
-fn key(text: &str) -> Key {
-    Key::new(text).unwrap()
-}
-
-/// A store, the same database through the driver, and how to end both.
-struct Own {
-    store: MongoBackend,
-    database: Database,
-    server: String,
-    base: String,
-}
-
-impl Own {
-    async fn new(set: impl FnOnce(&mut MongoOptions)) -> Option<Self> {
-        let server = need("mongodb")?;
-        let base = database();
-        let mut options = options(&server, &base);
-        set(&mut options);
-        let store = MongoBackend::open(options).await.unwrap();
-        let client = Client::with_uri_str(&server).await.unwrap();
-        Some(Self {
-            store,
-            database: client.database(&base),
-            server,
-            base,
-        })
-    }
-
-    async fn document(&self, id: &str) -> Document {
-        let items = self.database.collection::<Document>("items");
-        items.find_one(doc! { "_id": id }).await.unwrap().unwrap()
-    }
-
-    async fn count(&self, collection: &str) -> u64 {
-        self.database
-            .collection::<Document>(collection)
-            .count_documents(doc! {})
-            .await
-            .unwrap()
-    }
-
-    async fn end(self) {
-        self.store.close().await.unwrap();
-        clear(&self.server, &self.base).await;
-    }
-}
 
 #[tokio::test]
 async fn docs_are_natural_documents() {
@@ -416,5 +376,135 @@ async fn journal_false_is_not_durable() {
         .put(&items(), &key("a"), ANY, Put::default())
         .await
         .unwrap();
+    own.end().await;
+}
+
+#[tokio::test]
+async fn a_store_without_change_streams_numbers_its_batches() {
+    let clock = ManualClock::at(Timestamp::from_micros(1_700_000_000_000_000));
+    let env = Env::seeded(clock.clone(), 9);
+    let set = |options: &mut MongoOptions| {
+        options.env = env.clone();
+        options.streams = false;
+    };
+    let Some(own) = Own::new(set).await else {
+        return;
+    };
+    let store = &own.store;
+    let put = async |name: &str| store.put(&items(), &key(name), ANY, Put::default()).await;
+    let mut changes = store.watch(None, WatchFrom::Now).await.unwrap();
+    put("a").await.unwrap();
+    put("b").await.unwrap();
+    // What is refused takes no number.
+    let there = Condition::Absent;
+    store
+        .put(&items(), &key("a"), there, Put::default())
+        .await
+        .unwrap_err();
+    store.drop_collection(&items()).await.unwrap();
+    let batches = own.database.collection::<Document>("holdall.batches");
+    let records = batches.find(doc! {}).sort(doc! { "number": 1 }).await;
+    let records: Vec<_> = records.unwrap().try_collect().await.unwrap();
+    let numbers = records
+        .iter()
+        .map(|record| record.get_i64("number").unwrap());
+    assert_eq!(numbers.collect::<Vec<_>>(), [1, 2, 3]);
+    let meta = own.database.collection::<Document>("holdall.meta");
+    let counter = meta.find_one(doc! { "_id": "counter" }).await.unwrap();
+    assert_eq!(counter.unwrap().get_i64("number").unwrap(), 3);
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        told.push(changes.next().await.unwrap().unwrap());
+    }
+    let keys: Vec<_> = told
+        .iter()
+        .map(|change| change.key.as_ref().map(Key::as_str))
+        .collect();
+    assert_eq!(keys, [Some("a"), Some("b"), None]);
+    let after = async |at: usize| {
+        let from = WatchFrom::After(told[at].cursor.clone());
+        store.watch(None, from).await
+    };
+    // Once records are swept, a watch that needs them is told so, and others go on.
+    clock.advance(Duration::from_secs(90_000));
+    store.sweep().await.unwrap();
+    assert_eq!(own.count("holdall.batches").await, 0);
+    let Err(error) = after(1).await else {
+        panic!("what follows was swept");
+    };
+    assert_eq!(error.kind(), ErrorKind::Expired, "{error}");
+    let mut rest = after(2).await.unwrap();
+    put("c").await.unwrap();
+    let next = rest.next().await.unwrap().unwrap();
+    assert_eq!(next.key, Some(key("c")));
+    own.end().await;
+}
+
+/// A large batch is written without a look at what is there, if there was nothing the last
+/// time. What is there all the same must not be lost, nor overwritten against a condition.
+#[tokio::test]
+async fn a_large_batch_finds_what_it_did_not_look_for() {
+    let Some(own) = Own::new(|_| {}).await else {
+        return;
+    };
+    let finds = Arc::new(AtomicUsize::new(0));
+    let mut client = ClientOptions::parse(&own.server).await.unwrap();
+    let count = finds.clone();
+    client.command_event_handler = Some(EventHandler::callback(move |event| {
+        if let CommandEvent::Started(started) = event
+            && started
+                .command
+                .get_str("find")
+                .is_ok_and(|name| name == "items")
+        {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    }));
+    let client = Client::with_options(client).unwrap();
+    let store = MongoBackend::from_client(client, &own.base, MongoOptions::new(""))
+        .await
+        .unwrap();
+    let batch = |from: usize, condition: Condition| {
+        let mut batch = Batch::new();
+        for n in from..from + 150 {
+            let doc = Doc::parse(format!(r#"{{"from":{from}}}"#)).unwrap();
+            batch = batch.put(
+                &items(),
+                &key(&format!("k{n:04}")),
+                condition,
+                Put::doc(doc),
+            );
+        }
+        batch
+    };
+    let mut changes = store.watch(None, WatchFrom::Now).await.unwrap();
+    let first = store.write(batch(0, ANY)).await.unwrap();
+    assert_eq!(finds.swap(0, Ordering::SeqCst), 1);
+    // From here on nobody looks, until something is there.
+    store.write(batch(150, Condition::Absent)).await.unwrap();
+    assert_eq!(finds.load(Ordering::SeqCst), 0);
+    let error = store
+        .write(batch(200, Condition::Absent))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    store.write(batch(300, ANY)).await.unwrap();
+    store.write(batch(450, ANY)).await.unwrap();
+    let over = store.write(batch(100, ANY)).await.unwrap();
+    let (old, new) = (first.entries[100].unwrap(), over.entries[0].unwrap());
+    assert_eq!(
+        new.created, old.created,
+        "it was first put by the first batch"
+    );
+    let mut told = Vec::new();
+    for _ in 0..5 * 150 {
+        told.push(changes.next().await.unwrap().unwrap());
+    }
+    let last = &told[4 * 150];
+    assert_eq!(
+        (last.version, last.previous),
+        (Some(over.id), Some(first.id))
+    );
+    assert_eq!(own.count("items").await, 600);
     own.end().await;
 }

@@ -7,5 +7,5 @@ use std::process::ExitCode;
 use holdall_backends::mongodb::Transactions;
 
 fn main() -> ExitCode {
-    mongo::conformance(Transactions::Off)
+    mongo::conformance(|options| options.transactions = Transactions::Off)
 }

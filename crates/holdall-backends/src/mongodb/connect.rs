@@ -14,13 +14,16 @@ use mongodb::options::{
 use mongodb::{Client, Database, IndexModel};
 
 use super::error::{DUPLICATE, Failure, code, failed};
-use super::names::{BATCHES, CHUNKS, FILES, META};
+use super::names::{BATCHES, CHUNKS, COUNTER, FILES, META};
 use super::options::{MongoOptions, Transactions};
-use super::{Shared, value};
+use super::{Shared, Telling, value};
 use crate::files::password;
 
 /// The format of what lies in the database.
 const FORMAT: i32 = 1;
+
+/// The wire version of MongoDB 5.0, the first that reads a snapshot outside of a transaction.
+const OLDEST: i32 = 13;
 
 /// The database, if the URL names none.
 const DATABASE: &str = "holdall";
@@ -108,7 +111,7 @@ pub(super) fn command_concern(options: &MongoOptions) -> Document {
 pub(super) struct Found {
     pub(super) identity: Version,
     pub(super) transactions: bool,
-    pub(super) streams: bool,
+    pub(super) telling: Telling,
     pub(super) persistent: bool,
 }
 
@@ -116,9 +119,9 @@ pub(super) struct Found {
 /// by a write.
 pub(super) async fn probe(shared: &Probe<'_>) -> Result<Found> {
     let hello = shared.command(doc! { "hello": 1 }).await?;
-    if hello.get_i32("maxWireVersion").unwrap_or_default() < 9 {
+    if hello.get_i32("maxWireVersion").unwrap_or_default() < OLDEST {
         return Err(Error::unsupported(
-            "this version of MongoDB is too old for Holdall; it needs 4.4 or later",
+            "this version of MongoDB is too old for Holdall; it needs 5.0 or later",
         ));
     }
     let able =
@@ -142,16 +145,30 @@ pub(super) async fn probe(shared: &Probe<'_>) -> Result<Found> {
     let persistent = engine
         .and_then(|engine| engine.get_bool("persistent").ok())
         .unwrap_or(true);
-    let identity = identity(shared).await?;
-    indexes(shared).await?;
-    let watch = shared.database.collection::<Document>(BATCHES);
-    let streams = transactions && shared.timed(watch.watch()).await.is_ok();
+    let streams = transactions && shared.options.streams && streams(shared).await?;
+    let (identity, numbered) = store(shared, transactions && !streams).await?;
+    indexes(shared, numbered).await?;
     Ok(Found {
         identity,
         transactions,
-        streams,
+        telling: match transactions {
+            true if numbered => Telling::Numbers,
+            true if streams => Telling::Stream,
+            _ => Telling::Nothing,
+        },
         persistent,
     })
+}
+
+/// Whether there are change streams. That they are refused says that there are none, and
+/// that nobody answers does not: a store would number its batches for ever.
+async fn streams(shared: &Probe<'_>) -> Result<bool> {
+    let batches = shared.database.collection::<Document>(BATCHES);
+    match shared.timed(batches.watch()).await.map_err(failed) {
+        Ok(_) => Ok(true),
+        Err(error) if error.retry() == Retry::No => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The way to a deployment that is being looked at.
@@ -179,8 +196,9 @@ impl Probe<'_> {
     }
 }
 
-/// The store's own document, made by the first who opens it.
-async fn identity(shared: &Probe<'_>) -> Result<Version> {
+/// The identity of the store, and whether its batches have numbers, which stands in its own
+/// document. The first who opens it makes that, and says which.
+async fn store(shared: &Probe<'_>, numbered: bool) -> Result<(Version, bool)> {
     let meta = shared.database.collection::<Document>(META);
     for _ in 0..2 {
         let find = meta.find_one(doc! { "_id": "store" });
@@ -191,7 +209,7 @@ async fn identity(shared: &Probe<'_>) -> Result<Version> {
                 doc! { "$inc": { "opened": 1_i64 } },
             );
             shared.timed(touch).await.map_err(failed)?;
-            return read_identity(&store);
+            return Ok((read_identity(&store)?, store.contains_key("numbered")));
         }
         if !shared.options.create {
             return Err(Error::not_found(format!(
@@ -200,9 +218,12 @@ async fn identity(shared: &Probe<'_>) -> Result<Version> {
             )));
         }
         let identity = shared.env.version();
-        let store = doc! { "_id": "store", "format": FORMAT, "identity": binary(identity), "opened": 1_i64 };
+        let mut store = doc! { "_id": "store", "format": FORMAT, "identity": binary(identity), "opened": 1_i64 };
+        if numbered {
+            store.insert("numbered", true);
+        }
         match shared.timed(meta.insert_one(store)).await {
-            Ok(_) => return Ok(identity),
+            Ok(_) => return Ok((identity, numbered)),
             // Somebody else was first.
             Err(error) if code(&error) == Some(DUPLICATE) => {}
             Err(error) => return Err(failed(error)),
@@ -224,21 +245,28 @@ fn read_identity(store: &Document) -> Result<Version> {
     }
 }
 
-/// The indexes of Holdall's own collections.
-async fn indexes(shared: &Probe<'_>) -> Result<()> {
+/// The indexes of Holdall's own collections, and the counter of a store with numbers.
+async fn indexes(shared: &Probe<'_>, numbered: bool) -> Result<()> {
     let index = |keys: Document, options: IndexOptions| {
         IndexModel::builder().keys(keys).options(options).build()
     };
     let sparse = || IndexOptions::builder().sparse(true).build();
     let unique = IndexOptions::builder().unique(true).build();
+    let mut batches = vec![
+        index(doc! { "until": 1 }, IndexOptions::default()),
+        index(doc! { "aborted": 1 }, sparse()),
+    ];
+    if numbered {
+        batches.push(index(doc! { "number": 1 }, sparse()));
+        let counter = shared.database.collection::<Document>(META);
+        let none = doc! { "_id": COUNTER, "number": 0_i64 };
+        match shared.timed(counter.insert_one(none)).await {
+            Err(error) if code(&error) != Some(DUPLICATE) => return Err(failed(error)),
+            Ok(_) | Err(_) => {}
+        }
+    }
     for (collection, indexes) in [
-        (
-            BATCHES,
-            vec![
-                index(doc! { "until": 1 }, IndexOptions::default()),
-                index(doc! { "aborted": 1 }, sparse()),
-            ],
-        ),
+        (BATCHES, batches),
         (
             FILES,
             vec![

@@ -193,7 +193,7 @@ fn by_kind(kind: &Kind, text: &str) -> Error {
         }
         Kind::SessionsNotSupported => by_code(20),
         Kind::IncompatibleServer { .. } => Error::unsupported(
-            "this version of MongoDB is too old for Holdall; it needs 4.4 or later",
+            "this version of MongoDB is too old for Holdall; it needs 5.0 or later",
         ),
         Kind::InvalidArgument { .. } => Error::invalid("the driver of MongoDB refused an argument"),
         _ => Error::other("the driver of MongoDB could not do it"),

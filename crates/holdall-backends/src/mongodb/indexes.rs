@@ -40,6 +40,19 @@ pub(super) async fn define(
             Err(other) => return Err(other.into_error()),
         }
     }
+    while !declare(shared, collection, indexes).await? {
+        let why = "another gave the index up, or dropped the collection, while it was made";
+        pause.wait(Error::conflict(why)).await?;
+    }
+    Ok(())
+}
+
+/// Makes them; answers whether they are there in the end.
+async fn declare(
+    shared: &Arc<Shared>,
+    collection: &CollectionName,
+    indexes: &[Index],
+) -> Result<bool> {
     let mut added = Vec::new();
     let layout = change(shared, collection, |layout| {
         added.clear();
@@ -68,28 +81,30 @@ pub(super) async fn define(
         .filter(|declared| !declared.ready && indexes.contains(&declared.index))
         .collect();
     if open.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
     let built = build(shared, collection, &open).await;
     let own = |declared: &Declared| open.iter().any(|open| open.id == declared.id);
     let finished = built.is_ok();
-    change(shared, collection, |layout| {
-        match finished {
-            true => layout
-                .indexes
-                .iter_mut()
-                .filter(|declared| own(declared))
-                .for_each(|declared| declared.ready = true),
-            false => layout.indexes.retain(|declared| !own(declared)),
+    let mut given_up = Vec::new();
+    let layout = change(shared, collection, |layout| {
+        if finished {
+            let own = layout.indexes.iter_mut().filter(|declared| own(declared));
+            own.for_each(|declared| declared.ready = true);
+            return Ok(true);
         }
-        Ok(true)
+        // Whoever declared the same may have finished it.
+        let all = std::mem::take(&mut layout.indexes).into_iter();
+        (given_up, layout.indexes) = all.partition(|declared| own(declared) && !declared.ready);
+        Ok(!given_up.is_empty())
     })
     .await?;
     if let Err(error) = built {
-        remove(shared, collection, &open).await;
+        remove(shared, collection, &given_up).await;
         return Err(error);
     }
-    Ok(())
+    let ready = |open: &Declared| layout.indexes.iter().any(|there| there.id == open.id);
+    Ok(open.iter().all(ready))
 }
 
 /// Changes what the catalogue says of a collection, unless somebody else did
@@ -337,6 +352,7 @@ async fn clear(
     let mut session = transaction::start(shared).await?;
     let now = shared.options.env.now();
     let cleared = async {
+        let number = log::number(shared, &mut session).await?;
         let collections = std::slice::from_ref(collection);
         let layouts = catalogue::layouts(shared, &mut session, collections).await?;
         let layout = layouts.into_iter().next().unwrap_or_default();
@@ -377,7 +393,7 @@ async fn clear(
             Vec::new()
         };
         let batches = shared.database.collection::<Document>(BATCHES);
-        let record = log::record(id, now, &changes);
+        let record = log::record(id, number, now, &changes);
         shared
             .call(batches.insert_one(record).session(&mut session))
             .await?;
@@ -387,7 +403,10 @@ async fn clear(
     match cleared {
         Ok(indexes) => transaction::commit(shared, &mut session, pause)
             .await
-            .map(|()| indexes),
+            .map(|()| {
+                shared.bell.send_replace(());
+                indexes
+            }),
         Err(failure) => {
             transaction::abort(shared, &mut session).await;
             Err(failure)

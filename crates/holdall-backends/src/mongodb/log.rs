@@ -7,12 +7,14 @@ use holdall_core::{
     BATCH_ID_LIFE, Batch, Change, ChangeKind, CollectionName, Commit, Error, Key, Outcome, Result,
     Timestamp, Version, WatchCursor,
 };
+use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::ReturnDocument;
 
 use super::connect::binary;
 use super::error::Failure;
-use super::names::BATCHES;
-use super::{Shared, value};
+use super::names::{BATCHES, COUNTER, META};
+use super::{Shared, Telling, value};
 
 /// The most ids that are kept as given up.
 const MAX_ABORTED: u64 = 100_000;
@@ -34,9 +36,46 @@ fn until(id: Version, now: Timestamp) -> i64 {
     latest.after(BATCH_ID_LIFE).as_micros()
 }
 
+/// Takes the next number for a batch, in a store that numbers them, as the first step of
+/// its transaction. No other can take one until this transaction is over, so numbers are
+/// committed in their order, and none is left out.
+pub(super) async fn number(
+    shared: &Shared,
+    session: &mut ClientSession,
+) -> Result<Option<i64>, Failure> {
+    if shared.telling != Telling::Numbers {
+        return Ok(None);
+    }
+    let next = doc! { "$inc": { "number": 1_i64 } };
+    let meta = shared.database.collection::<Document>(META);
+    let taken = meta
+        .find_one_and_update(doc! { "_id": COUNTER }, next)
+        .return_document(ReturnDocument::After)
+        .session(session);
+    let counter = shared.call(taken).await?;
+    Ok(Some(counted(counter.as_ref())?))
+}
+
+/// The number of the newest batch.
+pub(super) async fn newest(shared: &Shared) -> Result<i64> {
+    let meta = shared.database.collection::<Document>(META);
+    let counter = shared.read(meta.find_one(doc! { "_id": COUNTER })).await?;
+    counted(counter.as_ref())
+}
+
+fn counted(counter: Option<&Document>) -> Result<i64> {
+    let number = counter.and_then(|counter| counter.get_i64("number").ok());
+    number.ok_or_else(|| value::foreign("holdall.meta has no number of the newest batch"))
+}
+
 /// The document of a batch. Collections stand in it once, as their names may be
 /// long.
-pub(super) fn record(id: Version, at: Timestamp, changes: &[Logged]) -> Document {
+pub(super) fn record(
+    id: Version,
+    number: Option<i64>,
+    at: Timestamp,
+    changes: &[Logged],
+) -> Document {
     let mut names: Vec<&CollectionName> = Vec::new();
     let mut list = Vec::with_capacity(changes.len());
     for change in changes {
@@ -60,11 +99,15 @@ pub(super) fn record(id: Version, at: Timestamp, changes: &[Logged]) -> Document
         list.push(Bson::Document(entry));
     }
     let names: Vec<&str> = names.into_iter().map(CollectionName::as_str).collect();
-    doc! { "_id": binary(id), "at": at.as_micros(), "until": until(id, at), "collections": names, "changes": list }
+    let mut record = doc! { "_id": binary(id), "at": at.as_micros(), "until": until(id, at), "collections": names, "changes": list };
+    if let Some(number) = number {
+        record.insert("number", number);
+    }
+    record
 }
 
 /// The changes in the document of a batch.
-pub(super) fn changes(record: &Document) -> Result<Vec<Logged>> {
+fn changes(record: &Document) -> Result<Vec<Logged>> {
     let damaged = || value::foreign("the record of a batch is damaged");
     let names = record.get_array("collections").map_err(|_| damaged())?;
     let list = record.get_array("changes").map_err(|_| damaged())?;
@@ -104,18 +147,39 @@ pub(super) fn id(record: &Document) -> Result<Version> {
     }
 }
 
-/// A change as a watcher is told of it.
-pub(super) fn told(cursor: WatchCursor, batch: Version, change: Logged) -> Change {
-    Change {
-        cursor,
-        collection: change.collection,
-        key: change.key,
-        version: (change.kind == ChangeKind::Put).then_some(batch),
-        kind: change.kind,
-        previous: change.previous,
-        batch,
-    }
+/// The changes of a recorded batch behind some of them, as a watcher is told of them, with
+/// the cursor for so many of them; [`ALL`] for all.
+pub(super) fn told(
+    record: &Document,
+    seen: u32,
+    cursor: impl Fn(u32) -> Result<WatchCursor>,
+) -> Result<Vec<Change>> {
+    let batch = id(record)?;
+    let changes = changes(record)?;
+    let last = changes.len();
+    let skip = usize::try_from(seen).unwrap_or(usize::MAX);
+    let counted = (1..).zip(changes).skip(skip);
+    counted
+        .map(|(count, change): (usize, Logged)| {
+            let seen = match count == last {
+                true => ALL,
+                false => u32::try_from(count).unwrap_or(ALL),
+            };
+            Ok(Change {
+                cursor: cursor(seen)?,
+                collection: change.collection,
+                key: change.key,
+                version: (change.kind == ChangeKind::Put).then_some(batch),
+                kind: change.kind,
+                previous: change.previous,
+                batch,
+            })
+        })
+        .collect()
 }
+
+/// Stands in a cursor for all changes of a batch.
+pub(super) const ALL: u32 = u32::MAX;
 
 /// What is recorded under an id.
 pub(super) enum Recorded {

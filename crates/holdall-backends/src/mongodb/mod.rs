@@ -1,7 +1,7 @@
 //! `mongodb://HOST/DATABASE`: MongoDB, with the fields of docs at the top of its documents.
 //!
 //! Batches are transactions, bodies beyond a size lie in GridFS, and watchers follow
-//! a change stream. docs/mongodb.md describes what lies in the database.
+//! a change stream, or ask for batches by their numbers. docs/mongodb.md describes what lies in the database.
 
 mod bodies;
 mod catalogue;
@@ -14,6 +14,7 @@ mod names;
 mod options;
 mod order;
 mod plan;
+mod poll;
 mod query;
 mod single;
 mod sweep;
@@ -26,7 +27,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use holdall_core::{
     Backend, Batch, BatchLimits, ByteStream, Capabilities, ChangeStream, CollectionName,
     Conditions, Error, Filter, GetOptions, Group, Index, Item, ItemStream, Key, MAX_DOC, MAX_KEY,
@@ -60,7 +61,7 @@ struct Shared {
     /// Tells cursors of this store from those of another.
     identity: Version,
     transactions: bool,
-    streams: bool,
+    telling: Telling,
     durable: bool,
     /// A permit for each connection that may be used.
     slots: Arc<Semaphore>,
@@ -69,7 +70,26 @@ struct Shared {
     order: Arc<RwLock<()>>,
     /// The collections that were seen to be there, which they stay.
     known: Mutex<HashSet<CollectionName>>,
+    /// The indexes of collections as they were last read. Nothing that was found by them
+    /// counts before they were asked for again.
+    layouts: Mutex<HashMap<CollectionName, Arc<catalogue::Layout>>>,
+    /// The collections where the last large batch found none of its keys.
+    growing: Mutex<HashSet<CollectionName>>,
     swept: Mutex<Timestamp>,
+    /// Wakes watchers that poll, when something was committed here.
+    bell: tokio::sync::watch::Sender<()>,
+    /// Held by who takes the number of a batch, until it is committed.
+    numbering: tokio::sync::Mutex<()>,
+}
+
+/// How watchers learn of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Telling {
+    Nothing,
+    /// By a change stream of MongoDB.
+    Stream,
+    /// Batches have numbers, and watchers ask for greater ones.
+    Numbers,
 }
 
 impl Shared {
@@ -145,10 +165,14 @@ impl MongoBackend {
             swept: Mutex::new(options.env.now()),
             identity: found.identity,
             transactions: found.transactions,
-            streams: found.streams,
+            telling: found.telling,
+            bell: tokio::sync::watch::Sender::new(()),
+            numbering: tokio::sync::Mutex::default(),
             life: Gate::new(),
             order: Arc::default(),
             known: Mutex::default(),
+            layouts: Mutex::default(),
+            growing: Mutex::default(),
             watchers: OnceCell::new(),
             owned,
             database,
@@ -218,10 +242,9 @@ impl Backend for MongoBackend {
                 Snapshot::Item
             },
             conditions: Conditions::Full,
-            watch: if self.shared.streams {
-                Watch::Total
-            } else {
-                Watch::None
+            watch: match self.shared.telling {
+                Telling::Stream | Telling::Numbers => Watch::Total,
+                Telling::Nothing => Watch::None,
             },
             query: QuerySupport::Native,
             durable: self.shared.durable,
@@ -359,7 +382,16 @@ impl Backend for MongoBackend {
         collection: Option<&CollectionName>,
         from: WatchFrom,
     ) -> Result<ChangeStream> {
-        watch::watch(&self.shared, collection.cloned(), from).await
+        self.shared.open()?;
+        let (shared, collection) = (&self.shared, collection.cloned());
+        match shared.telling {
+            Telling::Stream => watch::watch(shared, collection, from).await,
+            Telling::Numbers => poll::watch(shared, collection, from).await,
+            Telling::Nothing => Err(Error::unsupported(
+                "this store tells no changes: that takes transactions, and change streams or a store that was \
+                 made where there are none; scan again from time to time",
+            )),
+        }
     }
 
     async fn health(&self) -> Result<()> {

@@ -10,6 +10,9 @@ pub(super) const OWN: &str = "_holdall";
 /// What the store itself is: one document.
 pub(super) const META: &str = "holdall.meta";
 
+/// The `_id` of the document of [`META`] with the number of the newest batch.
+pub(super) const COUNTER: &str = "counter";
+
 /// The collections that ever were, by name.
 pub(super) const COLLECTIONS: &str = "holdall.collections";
 

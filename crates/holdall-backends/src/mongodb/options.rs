@@ -35,6 +35,9 @@ pub struct MongoOptions {
     pub timeout: Duration,
     /// Whether batches are written in transactions.
     pub transactions: Transactions,
+    /// Whether change streams are used where there are any. A store that is made without
+    /// them numbers its batches, and its watchers ask for them from time to time.
+    pub streams: bool,
     /// Whether a write waits until it is in the journal. Without it, it is
     /// acknowledged by a majority that has it in memory alone.
     pub journal: bool,
@@ -76,7 +79,7 @@ const DRIVER: [&str; 9] = [
 ];
 
 const KNOWN: &str = "username, password, password_file, connections, connect_timeout, timeout, transactions, \
-                     journal, inline, grace and lease, and of the driver's own";
+                     streams, journal, inline, grace and lease, and of the driver's own";
 
 /// The most of [`MongoOptions::inline`].
 pub(super) const MAX_INLINE: u32 = 12 * 1024 * 1024;
@@ -95,6 +98,7 @@ impl MongoOptions {
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(30),
             transactions: Transactions::Auto,
+            streams: true,
             journal: true,
             inline: 64 * 1024,
             grace: Duration::from_secs(60 * 60),
@@ -106,7 +110,7 @@ impl MongoOptions {
     /// Sets an option from its text, as it stands in a URL or a configuration:
     /// `username` and `password` as they are; `password_file` is a path; `connections` and `inline` are numbers;
     /// `connect_timeout`, `timeout`, `grace` and `lease` are durations like
-    /// `500ms`, `5s`, `10m` or `1h`; `transactions` is `auto`, `on` or `off`;
+    /// `500ms`, `5s`, `10m` or `1h`; `transactions` is `auto`, `on` or `off`; `streams` is `auto` or `off`;
     /// `journal` is `true` or `false`. The driver takes `appName`,
     /// `authMechanism`, `authSource`, `directConnection`, `heartbeatFrequencyMS`,
     /// `replicaSet`, `tls`, `tlsCAFile` and `tlsCertificateKeyFile`.
@@ -152,6 +156,13 @@ impl MongoOptions {
                     "on" => Transactions::On,
                     "off" => Transactions::Off,
                     _ => return Err(misfit(name, value, "auto, on or off")),
+                };
+            }
+            "streams" => {
+                self.streams = match value {
+                    "auto" => true,
+                    "off" => false,
+                    _ => return Err(misfit(name, value, "auto or off")),
                 };
             }
             _ => {
@@ -204,6 +215,7 @@ impl fmt::Debug for MongoOptions {
             .field("connect_timeout", &self.connect_timeout)
             .field("timeout", &self.timeout)
             .field("transactions", &self.transactions)
+            .field("streams", &self.streams)
             .field("journal", &self.journal)
             .field("inline", &self.inline)
             .field("grace", &self.grace)
@@ -239,6 +251,7 @@ mod tests {
             ("inline", "12582913"),
             ("journal", "yes"),
             ("transactions", "maybe"),
+            ("streams", "on"),
             ("tlsInsecure", "true"),
             ("w", "1"),
             ("nope", "1"),

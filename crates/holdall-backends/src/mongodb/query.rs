@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use futures_util::future::join;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use hashbrown::HashMap;
 use holdall_core::evaluate;
@@ -167,29 +168,18 @@ pub(super) fn query(shared: Arc<Shared>, collection: CollectionName, query: Quer
         return stream::once(async { Err(error) }).boxed();
     }
     stream::once(async move {
-        let pass = shared.life.enter()?;
-        let layout = layout(
-            &shared,
-            &collection,
-            query.filter.is_all() && query.sort.is_empty(),
-        )
-        .await?;
-        let plan = plan::plan(&query.filter, &layout);
-        drop(pass);
-        Ok::<_, Error>(match plan::walk(&query, &layout) {
-            Some(walk) => Answer {
-                shared,
-                collection,
-                filter: (!plan.exact).then(|| query.filter.clone()),
-                conditions: plan.conditions,
-                walk,
-                parts: query.parts,
-                left: query.limit.unwrap_or(u64::MAX),
-                skip: query.offset,
+        let plain = query.filter.is_all() && query.sort.is_empty();
+        let begun = by_layout(&shared, &collection, plain, |layout| {
+            begin(&shared, &collection, &query, layout)
+        });
+        Ok::<_, Error>(match begun.await? {
+            Begun::InOrder(answer, Some(first)) => {
+                let first = stream::iter(first.into_iter().map(Ok));
+                first.chain(answer.items()).boxed()
             }
-            .items(),
-            None => evaluate::evaluate(query, |scan| {
-                candidates(shared, collection, &scan, plan.conditions)
+            Begun::InOrder(_, None) => stream::empty().boxed(),
+            Begun::ToSort(conditions) => evaluate::evaluate(query, |scan| {
+                candidates(shared, collection, &scan, conditions)
             }),
         })
     })
@@ -197,12 +187,78 @@ pub(super) fn query(shared: Arc<Shared>, collection: CollectionName, query: Quer
     .boxed()
 }
 
-async fn layout(shared: &Arc<Shared>, collection: &CollectionName, plain: bool) -> Result<Layout> {
+/// A query of which what can be read without the rest is read.
+enum Begun {
+    /// Its first page is here.
+    InOrder(Box<Answer>, Option<Vec<Item>>),
+    /// All that meets these conditions has to be sorted.
+    ToSort(Vec<Document>),
+}
+
+async fn begin(
+    shared: &Arc<Shared>,
+    collection: &CollectionName,
+    query: &Query,
+    layout: Arc<Layout>,
+) -> Result<Begun> {
+    let plan = plan::plan(&query.filter, &layout);
+    let Some(walk) = plan::walk(query, &layout) else {
+        return Ok(Begun::ToSort(plan.conditions));
+    };
+    // An equality is a condition, and the range of the way itself.
+    let whole = walk.condition().filter(|_| walk.ranges.len() == 1);
+    let conditions = plan.conditions.into_iter();
+    let conditions = conditions.filter(|condition| Some(condition) != whole.as_ref());
+    let mut answer = Answer {
+        shared: shared.clone(),
+        collection: collection.clone(),
+        filter: (!plan.exact).then(|| query.filter.clone()),
+        conditions: conditions.collect(),
+        walk,
+        parts: query.parts,
+        left: query.limit.unwrap_or(u64::MAX),
+        skip: query.offset,
+    };
+    let first = answer.page().await?;
+    Ok(Begun::InOrder(Box::new(answer), first))
+}
+
+/// Reads by the indexes of a collection.
+///
+/// Those that were known are used while they are asked for again, and what was read by
+/// them counts only if that finds the same generation. Generations only grow, so whichever
+/// of the two was answered first, it was read by indexes that were there.
+async fn by_layout<T, F>(
+    shared: &Arc<Shared>,
+    collection: &CollectionName,
+    plain: bool,
+    read: impl Fn(Arc<Layout>) -> F,
+) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
     if plain {
-        return Ok(Layout::default());
+        return read(Arc::default()).await;
     }
+    let known = shared.layouts.lock().get(collection).cloned();
+    let Some(known) = known else {
+        return read(layout(shared, collection).await?).await;
+    };
+    let (now, answer) = join(layout(shared, collection), read(known.clone())).await;
+    let now = now?;
+    match now.generation == known.generation {
+        true => answer,
+        false => read(now).await,
+    }
+}
+
+async fn layout(shared: &Arc<Shared>, collection: &CollectionName) -> Result<Arc<Layout>> {
+    let _pass = shared.life.enter()?;
     let _turn = shared.turn().await?;
-    catalogue::layout(shared, collection).await
+    let now = Arc::new(catalogue::layout(shared, collection).await?);
+    let mut known = shared.layouts.lock();
+    known.insert(collection.clone(), now.clone());
+    Ok(now)
 }
 
 /// A query that is being answered.
@@ -334,23 +390,25 @@ pub(super) async fn count(
     filter: &Filter,
 ) -> Result<u64> {
     let _pass = shared.life.enter()?;
-    let layout = layout(shared, collection, filter.is_all()).await?;
-    let Plan { conditions, exact } = plan::plan(filter, &layout);
-    if exact {
-        let _turn = shared.turn().await?;
-        let all = match conditions.is_empty() {
-            true => doc! {},
-            false => doc! { "$and": conditions },
-        };
-        return shared
-            .read(items(shared, collection).count_documents(all))
-            .await;
-    }
-    let (shared, collection) = (shared.clone(), collection.clone());
-    evaluate::count(filter, |scan| {
-        candidates(shared, collection, &scan, conditions)
-    })
-    .await
+    let count = |layout: Arc<Layout>| async move {
+        let Plan { conditions, exact } = plan::plan(filter, &layout);
+        if exact {
+            let _turn = shared.turn().await?;
+            let all = match conditions.is_empty() {
+                true => doc! {},
+                false => doc! { "$and": conditions },
+            };
+            return shared
+                .read(items(shared, collection).count_documents(all))
+                .await;
+        }
+        let (shared, collection) = (shared.clone(), collection.clone());
+        evaluate::count(filter, |scan| {
+            candidates(shared, collection, &scan, conditions)
+        })
+        .await
+    };
+    by_layout(shared, collection, filter.is_all(), count).await
 }
 
 /// Counts what a filter matches by the value at a path.
@@ -361,11 +419,13 @@ pub(super) async fn count_by(
     path: &Path,
 ) -> Result<Vec<Group>> {
     let _pass = shared.life.enter()?;
-    let layout = layout(shared, collection, filter.is_all()).await?;
-    let conditions = plan::plan(filter, &layout).conditions;
-    let (shared, collection) = (shared.clone(), collection.clone());
-    evaluate::count_by(filter, path, |scan| {
-        candidates(shared, collection, &scan, conditions)
-    })
-    .await
+    let count = |layout: Arc<Layout>| async move {
+        let conditions = plan::plan(filter, &layout).conditions;
+        let (shared, collection) = (shared.clone(), collection.clone());
+        evaluate::count_by(filter, path, |scan| {
+            candidates(shared, collection, &scan, conditions)
+        })
+        .await
+    };
+    by_layout(shared, collection, filter.is_all(), count).await
 }

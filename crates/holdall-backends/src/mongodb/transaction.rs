@@ -16,6 +16,7 @@ use mongodb::bson::raw::{RawArrayBuf, RawDocumentBuf};
 use mongodb::bson::{Document, cstr, doc, rawdoc};
 use mongodb::options::ReadConcern;
 use mongodb::{ClientSession, bson::Bson};
+use tokio::sync::MutexGuard;
 
 use super::catalogue::{self, Declared, Layout};
 use super::connect::{binary, write_concern};
@@ -24,7 +25,7 @@ use super::error::{CONFLICT, Failure, check_reply, code};
 use super::log::{self, Logged};
 use super::names::{self, BATCHES, CHUNKS, FILES};
 use super::write::{Pause, Prepared, Ready, Stop, check_own};
-use super::{Shared, bodies};
+use super::{Shared, Telling, bodies};
 
 /// The most bytes of documents in one command.
 const COMMAND: usize = 12 * 1024 * 1024;
@@ -32,24 +33,55 @@ const COMMAND: usize = 12 * 1024 * 1024;
 /// The most documents in one command.
 const MANY: usize = 1000;
 
-/// Tries to write a batch.
+/// A batch of so many puts is written without a look at what is there, if there was nothing
+/// the last time.
+const LARGE: usize = 100;
+
+/// Whether a batch is likely to put nothing but new items, so that the server may be left
+/// to say that one is there.
+pub(super) fn is_new(shared: &Shared, prepared: &Prepared) -> bool {
+    let growing = shared.growing.lock();
+    is_large(prepared)
+        && prepared
+            .collections
+            .iter()
+            .all(|collection| growing.contains(collection))
+}
+
+/// Whether a batch has many puts, and nothing that needs an item to be there.
+fn is_large(prepared: &Prepared) -> bool {
+    let operations = prepared.batch.operations();
+    operations.len() >= LARGE
+        && operations.iter().all(|operation| {
+            matches!(operation.action, Action::Put(_))
+                && matches!(operation.condition, Condition::Any | Condition::Absent)
+        })
+}
+
+/// Tries to write a batch. Where it does not look at what is there, something that is stops
+/// it with [`Stop::Taken`].
 pub(super) async fn attempt(
     shared: &Arc<Shared>,
     prepared: &Prepared,
     pause: &mut Pause<'_>,
+    look: bool,
 ) -> Result<Written, Stop> {
+    let _numbering = numbering(shared, pause).await?;
     let _turn = shared.turn().await?;
     let mut attempt = Attempt {
         shared,
         session: start(shared).await?,
         prepared,
         now: shared.options.env.now(),
+        look,
+        number: None,
         changes: Vec::new(),
         released: Vec::new(),
     };
     match attempt.run().await {
         Ok(entries) => {
             commit(shared, &mut attempt.session, pause).await?;
+            shared.bell.send_replace(());
             Ok(Written {
                 id: prepared.id,
                 entries,
@@ -59,6 +91,21 @@ pub(super) async fn attempt(
             abort(shared, &mut attempt.session).await;
             Err(stop)
         }
+    }
+}
+
+/// Waits until no other batch of this handle takes a number: in MongoDB they would only be
+/// told to try again.
+async fn numbering<'a>(
+    shared: &'a Shared,
+    pause: &Pause<'_>,
+) -> Result<Option<MutexGuard<'a, ()>>, Error> {
+    if shared.telling != Telling::Numbers {
+        return Ok(None);
+    }
+    match tokio::time::timeout_at(pause.until(), shared.numbering.lock()).await {
+        Ok(guard) => Ok(Some(guard)),
+        Err(_) => Err(pause.over()),
     }
 }
 
@@ -113,6 +160,9 @@ struct Attempt<'a> {
     session: ClientSession,
     prepared: &'a Prepared,
     now: Timestamp,
+    look: bool,
+    /// Its number among all batches, in a store that has numbers.
+    number: Option<i64>,
     changes: Vec<Logged>,
     /// Files that no item has any more.
     released: Vec<Version>,
@@ -131,11 +181,15 @@ struct Plan {
 impl Attempt<'_> {
     async fn run(&mut self) -> Result<Vec<Option<Entry>>, Stop> {
         let prepared = self.prepared;
+        self.number = log::number(self.shared, &mut self.session).await?;
         let layouts =
             catalogue::layouts(self.shared, &mut self.session, &prepared.collections).await?;
         let mut found = HashMap::new();
-        for collection in &prepared.collections {
-            self.find(collection, &mut found).await?;
+        if self.look {
+            for collection in &prepared.collections {
+                self.find(collection, &mut found).await?;
+            }
+            self.note(found.is_empty());
         }
         // All conditions before the first write, so that a refused batch costs none.
         for operation in prepared.batch.operations() {
@@ -161,6 +215,20 @@ impl Attempt<'_> {
         }
         self.record().await?;
         Ok(entries)
+    }
+
+    /// Notes whether a large batch found anything, for the next.
+    fn note(&self, nothing: bool) {
+        if !is_large(self.prepared) {
+            return;
+        }
+        let mut growing = self.shared.growing.lock();
+        for collection in &self.prepared.collections {
+            match nothing {
+                true => drop(growing.insert(collection.clone())),
+                false => drop(growing.remove(collection)),
+            }
+        }
     }
 
     /// What is there of the items of one collection.
@@ -377,7 +445,7 @@ impl Attempt<'_> {
             self.command(doc! { "update": FILES, "updates": [all] })
                 .await?;
         }
-        let record = log::record(self.prepared.id, self.now, &self.changes);
+        let record = log::record(self.prepared.id, self.number, self.now, &self.changes);
         let batches = self.shared.database.collection::<Document>(BATCHES);
         match self
             .shared

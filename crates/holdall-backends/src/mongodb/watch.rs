@@ -16,7 +16,7 @@ use mongodb::change_stream::event::{ChangeStreamEvent, OperationType, ResumeToke
 use mongodb::{Client, bson};
 
 use super::error::{code, failed};
-use super::log::{self, Logged};
+use super::log::{self, ALL};
 use super::names::BATCHES;
 use super::{Shared, connect};
 use crate::gate::closed_by_us;
@@ -28,7 +28,7 @@ const GONE: [i32; 3] = [136, 280, 286];
 const NO_TOKEN: [i32; 2] = [9, 260];
 
 /// The bytes of a check behind a cursor.
-const CHECK: usize = 4;
+pub(super) const CHECK: usize = 4;
 
 /// Where a watcher is: behind so many changes of a batch, at which MongoDB's own
 /// token stands.
@@ -58,9 +58,7 @@ impl Place {
     }
 
     fn read(cursor: &WatchCursor, identity: Version) -> Result<Self> {
-        Self::parse(cursor.as_bytes(), identity).ok_or_else(|| {
-            Error::invalid("the watch cursor is not one of this store; watch from now")
-        })
+        Self::parse(cursor.as_bytes(), identity).ok_or_else(foreign)
     }
 
     fn parse(bytes: &[u8], identity: Version) -> Option<Self> {
@@ -84,7 +82,8 @@ impl Place {
     }
 }
 
-fn check(content: &[u8]) -> [u8; CHECK] {
+/// What tells a cursor from one that was damaged.
+pub(super) fn check(content: &[u8]) -> [u8; CHECK] {
     let mut out = [0; CHECK];
     for (to, from) in out.iter_mut().zip(Digest::of(content).as_bytes()) {
         *to = *from;
@@ -97,13 +96,6 @@ pub(super) async fn watch(
     collection: Option<CollectionName>,
     from: WatchFrom,
 ) -> Result<ChangeStream> {
-    shared.open()?;
-    if !shared.streams {
-        return Err(Error::unsupported(
-            "this MongoDB tells no changes: that takes transactions and change streams, as replica sets have; \
-             scan again from time to time",
-        ));
-    }
     let place = match &from {
         WatchFrom::Now => None,
         WatchFrom::After(cursor) => Some(Place::read(cursor, shared.identity)?),
@@ -139,7 +131,7 @@ pub(super) async fn watch(
 
 /// What is left of the batch that a place lies in.
 async fn rest(shared: &Arc<Shared>, place: &Place) -> Result<Vec<Change>> {
-    if place.changes == u32::MAX {
+    if place.changes == ALL {
         return Ok(Vec::new());
     }
     let batches = shared.database.collection::<Document>(BATCHES);
@@ -156,28 +148,24 @@ fn told(
     seen: u32,
 ) -> Result<Vec<Change>> {
     let batch = log::id(record)?;
-    let changes = log::changes(record)?;
-    let last = changes.len();
-    let skip = usize::try_from(seen).unwrap_or(usize::MAX);
-    let numbered = (1..).zip(changes).skip(skip);
-    numbered
-        .map(|(number, change): (usize, Logged)| {
-            let changes = match number == last {
-                true => u32::MAX,
-                false => u32::try_from(number).unwrap_or(u32::MAX),
-            };
-            let cursor = Place {
-                batch,
-                changes,
-                token: token.clone(),
-            }
-            .write(identity)?;
-            Ok(log::told(cursor, batch, change))
-        })
-        .collect()
+    log::told(record, seen, |changes| {
+        let token = token.clone();
+        Place {
+            batch,
+            changes,
+            token,
+        }
+        .write(identity)
+    })
 }
 
-fn expired() -> Error {
+/// The error of a cursor of another store, or none.
+pub(super) fn foreign() -> Error {
+    Error::invalid("the watch cursor is not one of this store; watch from now")
+}
+
+/// The error of a cursor whose next changes were removed.
+pub(super) fn expired() -> Error {
     Error::expired(
         "the changes behind this watch cursor are no longer kept; scan, and watch from now",
     )
@@ -186,10 +174,7 @@ fn expired() -> Error {
 fn broken(error: mongodb::error::Error) -> Error {
     match code(&error) {
         Some(code) if GONE.contains(&code) => expired().because(failed(error)),
-        Some(code) if NO_TOKEN.contains(&code) => {
-            Error::invalid("the watch cursor is not one of this store; watch from now")
-                .because(failed(error))
-        }
+        Some(code) if NO_TOKEN.contains(&code) => foreign().because(failed(error)),
         _ => failed(error),
     }
 }

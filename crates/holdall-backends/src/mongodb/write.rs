@@ -43,12 +43,7 @@ impl<'a> Pause<'a> {
     /// Waits; fails if there is no time left.
     pub(super) async fn wait(&mut self, why: Error) -> Result<()> {
         if Instant::now() + self.next >= self.until {
-            return Err(Error::timeout(format!(
-                "nothing was written within {:?}, as other writes of the same items, or the server itself, were in the way; try again",
-                self.shared.options.timeout
-            ))
-            .in_backend("mongodb")
-            .because(why));
+            return Err(self.over().because(why));
         }
         // Some of it by chance, so that those who met do not meet again.
         let micros = u64::try_from(self.next.as_micros()).unwrap_or(u64::MAX);
@@ -56,6 +51,19 @@ impl<'a> Pause<'a> {
         tokio::time::sleep(Duration::from_micros(micros / 2 + part)).await;
         self.next = (self.next * 2).min(LONGEST);
         Ok(())
+    }
+
+    /// The error when there is no time left.
+    pub(super) fn over(&self) -> Error {
+        Error::timeout(format!(
+            "nothing was written within {:?}, as other writes of the same items, or the server itself, were in the way; try again",
+            self.shared.options.timeout
+        ))
+        .in_backend("mongodb")
+    }
+
+    pub(super) fn until(&self) -> Instant {
+        self.until
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -230,9 +238,15 @@ async fn attempts(
 ) -> Result<Written> {
     // Whether an earlier attempt may have been committed.
     let mut doubt = false;
+    let mut look = !transaction::is_new(shared, prepared);
     loop {
-        let why = match transaction::attempt(shared, prepared, pause).await {
+        let why = match transaction::attempt(shared, prepared, pause, look).await {
             Ok(written) => return Ok(written),
+            // Something was there, so it is looked at.
+            Err(Stop::Taken(..)) if !look => {
+                look = true;
+                continue;
+            }
             Err(Stop::Recorded) => match log::find(shared, prepared.id).await {
                 // Its record may be on its way to the majority.
                 Ok(Recorded::Nothing) => Error::unavailable("the batch is being resolved"),

@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, reason = "a test without a harness")]
 
+pub mod own;
+
 use std::process::ExitCode;
 
 use holdall_backends::mongodb::driver::bson::{Document, doc};
@@ -41,8 +43,8 @@ pub fn options(server: &str, database: &str) -> MongoOptions {
     MongoOptions::new(url(server, database))
 }
 
-/// Runs the suite.
-pub fn conformance(transactions: Transactions) -> ExitCode {
+/// Runs the suite on stores of some options.
+pub fn conformance(set: fn(&mut MongoOptions)) -> ExitCode {
     // What was not run is told there, and fails where it may not be left out.
     let Some(server) = holdall_testing::services::need("mongodb") else {
         return ExitCode::SUCCESS;
@@ -50,21 +52,17 @@ pub fn conformance(transactions: Transactions) -> ExitCode {
     // Another process of the same run is told the URL.
     let base = database();
     let target = Target::new(url(&server, &base), move |url| async move {
-        let options = MongoOptions {
-            transactions,
-            ..MongoOptions::new(url)
-        };
+        let mut options = MongoOptions::new(url);
+        set(&mut options);
         Ok(MongoBackend::open(options).await?.into())
     });
     let (fresh, own) = (server.clone(), base.clone());
     let number = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
     let target = target.reopens().with_env(move |env| {
         let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let options = MongoOptions {
-            env,
-            transactions,
-            ..options(&fresh, &format!("{own}_{number}"))
-        };
+        let mut options = options(&fresh, &format!("{own}_{number}"));
+        options.env = env;
+        set(&mut options);
         async { Ok(MongoBackend::open(options).await?.into()) }
     });
     // A worker of another process runs no cases.
@@ -76,6 +74,9 @@ pub fn conformance(transactions: Transactions) -> ExitCode {
         .build()
         .unwrap();
     let mut cases = cases();
+    let mut options = MongoOptions::new("");
+    set(&mut options);
+    let transactions = options.transactions;
     if transactions == Transactions::On && runtime.block_on(tears_ranges(&server)) {
         let name = "atomic/readers-see-batches-whole";
         not_run(name, "a server that never reads half of a transaction");
