@@ -282,6 +282,30 @@ impl Walk {
         }
     }
 
+    /// Takes in the conditions that are ranges of its own field, so that documents are not
+    /// asked for both.
+    fn narrow(&mut self, conditions: &mut Vec<Document>) {
+        conditions.retain(|condition| {
+            let Some((low, high)) = range_of(condition, &self.field) else {
+                return true;
+            };
+            for (first, end) in &mut self.ranges {
+                if first.as_str() < low {
+                    *first = low.to_owned();
+                }
+                if let Some(high) = high.filter(|high| end.as_deref().is_none_or(|end| end > *high))
+                {
+                    *end = Some(high.to_owned());
+                }
+            }
+            let holds_any = |(first, end): &(String, Option<String>)| {
+                end.as_ref().is_none_or(|end| first < end)
+            };
+            self.ranges.retain(holds_any);
+            false
+        });
+    }
+
     /// Leaves out the ranges before a place, and goes on behind it.
     pub(super) fn go_on(&mut self, behind: String) {
         let holds = |(low, high): &(String, Option<String>)| {
@@ -314,9 +338,21 @@ impl Walk {
     }
 }
 
-/// The way through a collection that gives a query's order; `None` if there is none,
-/// so that items have to be sorted.
-pub(super) fn walk(query: &Query, layout: &Layout) -> Option<Walk> {
+/// A condition as a range of texts of a field, if it is one.
+fn range_of<'a>(condition: &'a Document, field: &str) -> Option<(&'a str, Option<&'a str>)> {
+    let range = condition.get_document(field).ok()?;
+    let high = range.get_str("$lt").ok();
+    let is_all = condition.len() == 1 && range.len() == 1 + usize::from(high.is_some());
+    range
+        .get_str("$gte")
+        .ok()
+        .filter(|_| is_all)
+        .map(|low| (low, high))
+}
+
+/// The way through a collection that gives a query's order, and takes in those conditions
+/// that are a part of it; `None` if there is none, so that items have to be sorted.
+pub(super) fn walk(query: &Query, layout: &Layout, conditions: &mut Vec<Document>) -> Option<Walk> {
     let mut equal = Vec::new();
     equalities(&query.filter, &mut equal);
     let by_key = |sort: &Sort| sort.path == Path::Entry(EntryField::Key);
@@ -333,6 +369,7 @@ pub(super) fn walk(query: &Query, layout: &Layout) -> Option<Walk> {
         (None, Some(descending)) => Walk::keys(String::new(), None, descending),
         (None, None) => return None,
     };
+    walk.narrow(conditions);
     if let Some(cursor) = &query.after {
         let key = cursor.key().as_str();
         walk.behind = None;

@@ -201,19 +201,15 @@ async fn begin(
     query: &Query,
     layout: Arc<Layout>,
 ) -> Result<Begun> {
-    let plan = plan::plan(&query.filter, &layout);
-    let Some(walk) = plan::walk(query, &layout) else {
+    let mut plan = plan::plan(&query.filter, &layout);
+    let Some(walk) = plan::walk(query, &layout, &mut plan.conditions) else {
         return Ok(Begun::ToSort(plan.conditions));
     };
-    // An equality is a condition, and the range of the way itself.
-    let whole = walk.condition().filter(|_| walk.ranges.len() == 1);
-    let conditions = plan.conditions.into_iter();
-    let conditions = conditions.filter(|condition| Some(condition) != whole.as_ref());
     let mut answer = Answer {
         shared: shared.clone(),
         collection: collection.clone(),
         filter: (!plan.exact).then(|| query.filter.clone()),
-        conditions: conditions.collect(),
+        conditions: plan.conditions,
         walk,
         parts: query.parts,
         left: query.limit.unwrap_or(u64::MAX),
