@@ -45,6 +45,11 @@ const BACKENDS: &[Backend] = &[
         test: "mongodb",
     },
     Backend {
+        scheme: "mongodb:…?transactions=off",
+        package: "holdall-backends",
+        test: "mongodb_single",
+    },
+    Backend {
         scheme: "redis:",
         package: "holdall-backends",
         test: "redis",

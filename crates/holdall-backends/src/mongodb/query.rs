@@ -252,8 +252,11 @@ async fn layout(shared: &Arc<Shared>, collection: &CollectionName) -> Result<Arc
     let _pass = shared.life.enter()?;
     let _turn = shared.turn().await?;
     let now = Arc::new(catalogue::layout(shared, collection).await?);
-    let mut known = shared.layouts.lock();
-    known.insert(collection.clone(), now.clone());
+    // Names that anyone may ask for are not kept.
+    if now.generation > 0 {
+        let mut known = shared.layouts.lock();
+        known.insert(collection.clone(), now.clone());
+    }
     Ok(now)
 }
 
