@@ -124,7 +124,8 @@ async fn a_unix_socket_is_a_place_like_any_other() {
 }
 
 /// An answer to a request whose content nobody wants reaches the client, even
-/// if that sends all of it before it looks.
+/// if that sends all of it before it looks. It says that nothing more is answered on this
+/// connection: a client that sent its next request there used to lose it.
 #[tokio::test]
 async fn an_answer_is_not_lost_in_what_nobody_reads() {
     let server = serve(&[]).await;
@@ -135,6 +136,7 @@ async fn an_answer_is_not_lost_in_what_nobody_reads() {
     client.send("a".repeat(length)).await;
     let answer = client.rest().await;
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
     let twice = "PUT /v1/item HTTP/1.1\r\nhost: a\r\nhost: b\r\ncontent-length: 20000000\r\n\r\n";
     let answer = server.says(format!("{twice}{}", "a".repeat(length))).await;
     is_problem(&answer, 400, "one header Host");

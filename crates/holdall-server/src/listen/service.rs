@@ -73,6 +73,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         let head = self.pulse.begin();
         let flight = Flight(self.pulse.clone());
         let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+        let http1 = request.version() < Version::HTTP_2;
         if let Err(failure) = check(&request, &head, self.max_headers) {
             let response = Some(failure.into_response());
             let pulse = &self.pulse;
@@ -83,6 +84,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             return Serving {
                 state,
                 close: true,
+                http1,
                 flight: Some(flight),
             };
         }
@@ -97,6 +99,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             // hyper does not tell which requests had: so nothing comes behind
             // one that is chunked.
             close: chunked,
+            http1,
             flight: Some(flight),
         }
     }
@@ -142,6 +145,7 @@ pin_project! {
         #[pin]
         state: State,
         close: bool,
+        http1: bool,
         flight: Option<Flight>,
     }
 }
@@ -166,11 +170,13 @@ impl Future for Serving {
                 Err(never) => match never {},
             },
         };
-        if *this.close {
+        let flight = this.flight.take();
+        // What nobody reads is between this request and the next.
+        let unread = flight.as_ref().is_some_and(|flight| flight.0.is_unread());
+        if *this.http1 && (*this.close || unread) {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
-        let flight = this.flight.take();
         Poll::Ready(Ok(response.map(|body| Answered::new(body, flight))))
     }
 }
