@@ -29,7 +29,7 @@ impl From<Error> for Failure {
 
 impl From<Driver> for Failure {
     fn from(error: Driver) -> Self {
-        if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) || has_panicked(&text(&error)) {
+        if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) || has_given_up(&text(&error)) {
             return Self::Unknown(failed(error));
         }
         let code = code(&error);
@@ -116,19 +116,26 @@ fn text(error: &Driver) -> String {
     }
 }
 
-/// Whether the storage engine gave up, on a full disk for one. A server that does not
-/// end itself then answers nothing else until it is started again.
-fn has_panicked(text: &str) -> bool {
-    text.contains("WT_PANIC")
+/// Whether the storage engine gave up, on a full disk for one, or told in the system's
+/// words that the disk is full: then nobody knows what became of a write. A server that does
+/// not end itself may answer nothing else until it is started again.
+fn has_given_up(text: &str) -> bool {
+    ["WT_PANIC", "No space left on device"]
+        .iter()
+        .any(|words| text.contains(words))
+}
+
+fn given_up() -> Error {
+    Error::unavailable(
+        "MongoDB's storage engine has given up; is its disk full? Free some space, start the server again, and try again",
+    )
 }
 
 /// The error of a call that failed.
 pub(super) fn failed(error: Driver) -> Error {
     let text = text(&error);
     let told = match code(&error) {
-        _ if has_panicked(&text) => Error::unavailable(
-            "MongoDB's storage engine has given up; is its disk full? Free some space, start the server again, and try again",
-        ),
+        _ if has_given_up(&text) => given_up(),
         Some(code) => by_code(code),
         None => by_kind(&error.kind, &text),
     };
@@ -211,6 +218,9 @@ pub(super) fn check_reply(reply: &Document) -> Result<(), Failure> {
         let code = first.get_i32("code").unwrap_or_default();
         return Err(match code {
             DUPLICATE => Failure::Taken(message),
+            _ if has_given_up(&message) => {
+                Failure::Unknown(given_up().in_backend("mongodb").because(message))
+            }
             code if AGAIN.contains(&code) => {
                 Failure::Again(by_code(code).in_backend("mongodb").because(message))
             }
@@ -253,6 +263,20 @@ mod tests {
             assert_eq!((error.kind(), error.retry()), (kind, retry), "{code}");
             assert!(error.message().contains(word), "{code}: {error}");
         }
+    }
+
+    /// A full disk used to be told as a write that was refused for good, where the storage
+    /// engine met it in the middle of one and the server had no code for that.
+    #[test]
+    fn a_full_disk_is_told_whoever_finds_out() {
+        let said = "WiredTiger error: WtError { code: 28, message: \"No space left on device\" }";
+        let reply = mongodb::bson::doc! {
+            "ok": 1, "n": 0, "writeErrors": [{ "index": 0, "code": 1, "errmsg": said }],
+        };
+        let error = check_reply(&reply).unwrap_err().into_error();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert_eq!(error.retry(), Retry::Unknown, "{error}");
+        assert!(has_given_up("WT_PANIC: WiredTiger library panic"));
     }
 
     /// A write concern that failed leaves it open whether the write stays.
