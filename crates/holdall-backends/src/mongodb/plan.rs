@@ -193,7 +193,8 @@ fn natural_test(path: &Path, test: &Test) -> Option<Document> {
         }
         Test::Exists(true) => Some(doc! { &field: { "$exists": true } }),
         // A part of a string may do, and would take a regular expression.
-        Test::Contains(Value::String(_)) => None,
+        // Null also stands for missing, and servers differ where a path has numbers.
+        Test::Contains(Value::String(_) | Value::Null) => None,
         Test::Contains(wanted) => Some(doc! { &field: { "$eq": scalar(wanted)? } }),
         Test::StartsWith(prefix) => {
             let mut range = doc! { "$gte": prefix };
